@@ -168,6 +168,14 @@ impl<'a> Approvals<'a> {
         } else {
             Vec::new()
         };
+        if let Some((below, _)) = hidden.first().filter(|_| self.plan.landlock.is_none()) {
+            // What covers it goes with the mount, which whoever is in it keeps.
+            return Err(format!(
+                "`{}` stays hidden in it, and when the grant ends nothing but Landlock, which is not used here, would keep that so for who is in it: \
+                 grant the files that are needed",
+                below.display()
+            ));
+        }
         Ok(Opening { number, path: path.to_path_buf(), directory, own, hidden })
     }
 

@@ -43,9 +43,23 @@ fn place() -> Place {
 
 /// Grants these paths to a script that says when it is up.
 fn granted(place: &Place, policy: &str, script: &str, paths: &[&str]) -> (Vec<Outcome>, String) {
+    granted_on(place, "", policy, script, paths)
+}
+
+/// The same where the host has less.
+fn granted_on(
+    place: &Place,
+    without: &str,
+    policy: &str,
+    script: &str,
+    paths: &[&str],
+) -> (Vec<Outcome>, String) {
     let policy = place.policy(policy);
     let script = format!("touch up; {script}");
     let mut command = place.command(&["run", "--quiet", "--policy", &policy, "--", "sh", "-c", &script]);
+    if !without.is_empty() {
+        command.env("RINGFENCE_TEST_HOST", without);
+    }
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let since = Instant::now();
     while place.told("sandbox.start").is_empty() && since.elapsed() < Duration::from_secs(20) {
@@ -71,6 +85,21 @@ fn secrets_stay_hidden_in_a_directory_that_is_granted_later() {
     let (told, out) = granted(&place, policy, &script, &[".composer", "dotfiles"]);
     assert!(told.iter().all(|told| told.status == 0), "{told:?}");
     assert!(out.starts_with("plain\nplain\n") && !out.contains("CANARY"), "{out}");
+}
+
+/// What covers them goes when the grant ends, and who stands in the directory stays: only Landlock keeps them from that.
+#[test]
+fn without_landlock_no_directory_that_holds_some_is_granted_later() {
+    let place = place();
+    let home = place.home.display();
+    place.write(place.home.join("plain/x"), "plain\n");
+    let script = format!("for i in $(seq 100); do cat {home}/plain/x 2>/dev/null && break; sleep 0.1; done");
+    let policy =
+        "[files]\ndeny = [\"~/mylink\"]\n[approvals]\ngrantable = { read = [\"~/dotfiles\", \"~/plain\"] }";
+    let (told, out) = granted_on(&place, "no-landlock", policy, &script, &["dotfiles", "plain"]);
+    assert_eq!(told.iter().map(|told| told.status).collect::<Vec<_>>(), [126, 0], "{told:?}");
+    assert!(told[0].err.contains("Landlock") && told[0].err.contains("grant the files"), "{told:?}");
+    assert!(out.contains("plain"), "{out}");
 }
 
 #[test]
