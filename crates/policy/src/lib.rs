@@ -105,8 +105,8 @@ pub use crate::rules::{
     digest, is_multicall, needed as guard_needed, runs_alone,
 };
 pub use crate::secrets::{
-    known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, secret_above, secret_of_others,
-    secret_on_the_way, why_secret,
+    known_secrets, known_secrets_in, known_secrets_of_host, opened_secrets, secret_above, secret_by_name,
+    secret_of_others, secret_on_the_way, why_secret,
 };
 pub use crate::shells::{dead_entry, holds_code, is_loader, runs_code};
 pub use crate::trail::trail;

@@ -184,6 +184,38 @@ pub fn secret_of_others(path: &Path) -> Option<&'static str> {
     below.into_iter().find_map(|rest| beginning(rest).find(|known| known.above(rest))).map(|known| known.why)
 }
 
+/// Names of files that hold secrets wherever they lie, and what.
+const BY_NAME: &[(&[&str], &str)] = &[
+    (&["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_*_sk", "*.ppk"], "a private key of SSH"),
+    (&[".env", ".env.*", "*.env"], "settings of a program, passwords often among them"),
+    (&["*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore"], "a private key, if not only certificates"),
+    (&["*.kdbx", "*.gpg", "*.age"], "passwords, or what somebody encrypted"),
+    (&["kubeconfig", "*.kubeconfig"], "keys of a cluster"),
+    (
+        &["terraform.tfstate", "terraform.tfstate.*", "*.tfvars"],
+        "what Terraform was told and made, passwords in the clear",
+    ),
+    (
+        &[".htpasswd", ".netrc", ".pgpass", ".my.cnf", ".npmrc", ".pypirc", ".git-credentials"],
+        "passwords or tokens",
+    ),
+];
+/// Those are for everybody.
+const OF_ALL: [&str; 3] = ["/usr/", "/etc/ssl/certs/", "/etc/pki/ca-trust/"];
+
+/// What a file of that name holds wherever it lies; nothing is hidden for that.
+#[must_use]
+pub fn secret_by_name(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.as_bytes();
+    if OF_ALL.iter().any(|tree| path.as_os_str().as_bytes().starts_with(tree.as_bytes()))
+        || [".example", ".sample", ".template", ".dist"].iter().any(|end| name.ends_with(end.as_bytes()))
+    {
+        return None;
+    }
+    let called = |names: &[&str]| names.iter().any(|own| stars(own.as_bytes(), name));
+    BY_NAME.iter().find(|(names, _)| called(names)).map(|(_, why)| *why)
+}
+
 /// Whether it lies below where secrets lie, in whatever home. Cheap for most paths: policies have thousands.
 #[must_use]
 pub fn secret_above(path: &Path) -> bool {
@@ -314,6 +346,20 @@ mod tests {
     }
 
     /// The supervisor asks for each name that a task looks for.
+    #[test]
+    fn some_names_hold_secrets_wherever_they_are() {
+        for secret in
+            ["/srv/x/id_ed25519", "/w/.env", "/w/.env.production", "/data/k.pem", "/w/terraform.tfstate"]
+        {
+            assert!(secret_by_name(Path::new(secret)).is_some(), "{secret}");
+        }
+        for plain in
+            ["/srv/x/id_ed25519.pub", "/w/.env.example", "/etc/ssl/certs/a.pem", "/w/environment", "/w/x.txt"]
+        {
+            assert_eq!(secret_by_name(Path::new(plain)), None, "{plain}");
+        }
+    }
+
     #[test]
     fn a_deep_path_costs_little() {
         let began = std::time::Instant::now();

@@ -39,7 +39,8 @@ pub(crate) const NO_ROUTES: &str =
 
 /// Of what is another user's, or of another system, by its name.
 pub(crate) fn secret_of_others(target: &str) -> Option<String> {
-    let why = ringfence_policy::secret_of_others(Path::new(target))?;
+    let path = Path::new(target);
+    let why = ringfence_policy::secret_of_others(path).or_else(|| ringfence_policy::secret_by_name(path))?;
     Some(format!("{SECRET}: by its name it holds {why}"))
 }
 
