@@ -75,16 +75,15 @@ pub(crate) fn inner(address: IpAddr) -> IpAddr {
     }
 }
 
+/// How it ends where a rule would.
+pub(crate) const OPENED: &str = "; only a rule of `network.allow` that names it opens it";
+
 /// What is special about an address, and what would open it, in words.
 pub(crate) fn why(address: IpAddr) -> Option<String> {
     let address = inner(address);
     let range = RANGES.iter().find(|range| holds(range.first, range.bits, address))?;
-    let opens = if range.opens {
-        "only a rule of `network.allow` that names it opens it"
-    } else {
-        "which no rule opens"
-    };
-    Some(format!("{}; {opens}", range.what))
+    let opens = if range.opens { OPENED } else { "; which no rule opens" };
+    Some(format!("{}{opens}", range.what))
 }
 
 /// What is special about an address, unless a rule about this network, or this address alone (all bits), opens it.

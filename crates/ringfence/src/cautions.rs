@@ -24,6 +24,9 @@ pub(crate) const NOTHING: &str = "the host has nothing of that name, so there is
 /// Of what a policy cannot grant beside what it grants already, or at all.
 pub(crate) const NO_LINE: &str = "no line that a policy takes allows it: what may be executed may not be written, nor the other way round, and a grant is no pattern";
 
+/// How WebSockets are refused that a rule would allow.
+const WEBSOCKETS: [&str; 2] = ["no rule for this host allows a WebSocket", "a WebSocket needs a rule"];
+
 /// Of a line for a name that was asked for.
 pub(crate) const NO_PORT: &str =
     "only its name was asked for, which says no port: choose it (`https://` has 443, `http://` 80, ssh 22)";
@@ -81,7 +84,9 @@ pub(crate) fn caution(
     } else if on_host == Some(false) {
         remedy.clear();
         Some(NOTHING.to_owned())
-    } else if rule.contains("is a known secret") {
+    } else if !matches!(kind, "host" | "credential" | "leak" | "containers")
+        && rule.contains("is a known secret")
+    {
         Some(if remedy.is_empty() { WHOLE } else { SECRET }.to_owned())
     } else if kind == "file"
         && !remedy.is_empty()
@@ -269,13 +274,28 @@ fn special(target: &str) -> Option<&'static str> {
 
 /// The key of a host's rule that a request went beyond.
 fn bound(rule: &str) -> Option<&'static str> {
+    if rule.starts_with("no more than ") {
+        return Some("bytes_out");
+    }
     let bounds = [
-        ("allows the method", "methods"),
-        ("allows the path", "paths"),
+        ("no rule for this host allows the method", "methods"),
+        ("no rule for this host allows the path", "paths"),
         ("the body of the request is larger than", "request_size"),
-        ("bytes may leave, by", "bytes_out"),
     ];
-    bounds.into_iter().find(|(words, _)| rule.contains(words)).map(|(_, key)| key)
+    let said = own(rule);
+    bounds.into_iter().find(|(words, _)| said.starts_with(words)).map(|(_, key)| key)
+}
+
+/// What a rule says of a request, behind its method and its path, which have no blanks: whatever else it quotes is the task's.
+fn own(rule: &str) -> &str {
+    match rule.split_once(": ") {
+        Some((line, said))
+            if line.matches(' ').count() == 1 && line.starts_with(|one: char| one.is_ascii_uppercase()) =>
+        {
+            said
+        }
+        _ => rule,
+    }
 }
 
 /// Of what was sent, asked for or printed; `none`: no line would allow it.
@@ -286,7 +306,9 @@ fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Opti
         Some(NO_PORT.to_owned())
     } else if let Some(key) = (kind == "host" && none).then(|| bound(rule)).flatten() {
         Some(format!("`{key}` in the host's rule in `network.allow` bounds that: docs/network.md"))
-    } else if kind == "host" && rule.contains("no HTTP") {
+    } else if kind == "host"
+        && (rule.starts_with("what is said is no HTTP") || rule.starts_with("nothing is asked: "))
+    {
         Some(
             "what it says there is read as requests: where it is something else, its rule says `protocol = \"tcp\"`, or of TLS `inspect = false`"
                 .to_owned(),
@@ -296,7 +318,7 @@ fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Opti
             "the gateway verifies the server by the host's authorities (`SSL_CERT_FILE` names others); `inspect = false` in its rule leaves that to the client"
                 .to_owned(),
         )
-    } else if kind == "host" && rule.contains("WebSocket") && rule.contains("rule") {
+    } else if kind == "host" && WEBSOCKETS.iter().any(|words| own(rule).starts_with(words)) {
         Some(
             "`websocket = true` in the host's rule allows it, where `[leaks]` does not look at what leaves"
                 .to_owned(),
@@ -363,6 +385,24 @@ mod tests {
             said("a.example:443", "no more than 9 bytes may leave, by x", &[]).starts_with("`bytes_out`")
         );
         assert!(!said("a.example:80", "the request names another host, `b`", &[]).contains("TLS"));
+        let get = "GET /a: no rule for this host allows the path";
+        assert!(said("a.example:443", get, &[]).starts_with("`paths`"));
+        let socket = "GET /a: no rule for this host allows a WebSocket";
+        assert!(said("a.example:443", socket, &[]).starts_with("`websocket"));
+        // Words of the task.
+        let plain = said("a.example:80", "the request names another host, `b`", &[]);
+        for words in [
+            get,
+            socket,
+            "is a known secret",
+            "what is said is no HTTP",
+            "no more than 9 bytes may leave, by x",
+        ] {
+            assert_eq!(
+                said("a.example:80", &format!("the request names another host, `{words}`"), &[]),
+                plain
+            );
+        }
     }
 
     #[test]

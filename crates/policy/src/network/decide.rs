@@ -10,8 +10,12 @@ use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRequest;
 use crate::model::{Policy, Rule};
 use crate::print::quoted;
-use crate::ranges::{closed, inner};
+use crate::ranges::{OPENED, closed, inner};
 use crate::remedy::written;
+
+/// How the judge says that no rule is about something.
+const UNCOVERED: &str = "no rule of `network.allow` covers ";
+const NO_NETWORK: &str = "no network: ";
 
 /// The port that a line names where only a name was asked for.
 pub(super) const USUAL: u16 = 443;
@@ -46,19 +50,17 @@ pub fn written_endpoint(host: &str, port: u16) -> String {
 /// The lines of policy that would allow what was refused for this reason; none if another rule refuses it. A port of 0
 /// stands for the usual one.
 pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
-    // The name is allowed already, and the address that it leads to is not.
-    let leads = rule.split_once(" leads to `").and_then(|(_, rest)| rest.split('`').next());
-    let host = leads.unwrap_or(host);
     // In tier `landlock` the task has no loopback of its own, which the rule says then. A question for the name says no service.
     let own = rule.starts_with("tier `landlock`: the loopback");
-    if own || host == HOST {
+    let missing = missing(host, rule);
+    if own || missing.unwrap_or(host) == HOST {
         let line = format!("allow = [{{ host_loopback = {port} }}]");
         return if port == 0 { Vec::new() } else { vec!["[network]".to_owned(), line] };
     }
+    let Some(host) = missing else { return Vec::new() };
     let port = if port == 0 { USUAL } else { port };
     let written = written_endpoint(host, port);
-    let missing = ["no rule of ", "no network", "only a rule of `network.allow`"];
-    if !missing.iter().any(|words| rule.contains(words)) || Endpoint::parse(&written).is_err() {
+    if Endpoint::parse(&written).is_err() {
         return Vec::new();
     }
     // What no rule opens, whatever it says.
@@ -68,11 +70,24 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
     vec!["[network]".to_owned(), format!("allow = [\"{written}\"]")]
 }
 
+/// What a line would have to name, where none does: the host, or the address that its name leads to. Only a whole sentence of the
+/// judge's own says so: others quote what the task sent.
+fn missing<'a>(host: &'a str, rule: &'a str) -> Option<&'a str> {
+    if [UNCOVERED, NO_NETWORK].iter().any(|own| rule.starts_with(own)) {
+        return Some(host);
+    }
+    let said = rule.strip_suffix(OPENED)?.strip_prefix('`')?.strip_prefix(host)?.strip_prefix('`')?;
+    let Some(leads) = said.strip_prefix(" leads to `") else {
+        return said.starts_with(" is ").then_some(host);
+    };
+    let (address, _) = leads.split_once("`, ")?;
+    address.parse::<IpAddr>().is_ok().then_some(address)
+}
+
 /// Whether a destination that was refused for this reason may be granted while the sandbox runs. A port of 0 stands for the usual one.
 pub fn grantable_host(policy: &Policy, host: &str, port: u16, rule: &str) -> bool {
     // What is refused for something else stays so beside a grant.
-    let missing = rule.starts_with("no rule of `network.allow`")
-        || rule.contains("only a rule of `network.allow`") && !rule.contains(" leads to `");
+    let missing = !rule.starts_with(NO_NETWORK) && missing(host, rule) == Some(host);
     let written = written_endpoint(host, if port == 0 { USUAL } else { port });
     missing && Endpoint::parse(&written).is_ok_and(|endpoint| policy.grant_host(&endpoint).is_ok())
 }
@@ -135,6 +150,28 @@ mod tests {
         let rule = "no rule of `network.allow` covers `host_loopback`";
         assert_eq!(network_remedy("host_loopback", 0, rule).concat().matches("{").count(), 0);
         assert!(network_remedy(HOST, 0, rule).is_empty());
+    }
+
+    #[test]
+    fn what_the_task_sent_writes_no_line() {
+        let other = |sent: &str| format!("the request names another host, `{sent}`");
+        for rule in [
+            other("no rule of x leads to `169.254.169.254`"),
+            other(
+                "a` leads to `10.0.0.1`, is a private address; only a rule of `network.allow` that names it opens it",
+            ),
+            other("no rule of `network.allow` covers it"),
+            other("no network: x"),
+            "what is said is no HTTP: no rule of `network.allow` covers x".to_owned(),
+        ] {
+            assert!(network_remedy("a.example", 80, &rule).is_empty(), "{rule}");
+        }
+        let private = "a private network (RFC 1918); only a rule of `network.allow` that names it opens it";
+        let line = |host, rule: String| network_remedy(host, 80, &rule).concat();
+        let own = "[network]allow = [\"10.0.0.1:80\"]";
+        assert_eq!(line("a.example", format!("`a.example` leads to `10.0.0.1`, {private}")), own);
+        assert_eq!(line("10.0.0.1", format!("`10.0.0.1` is {private}")), own);
+        assert_eq!(line("b.example", format!("`a.example` leads to `10.0.0.1`, {private}")), "");
     }
 
     #[test]
