@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Gateway;
+use crate::hellos::{Hellos, named};
 use crate::refusals::Heard;
 use crate::relay::Bounds;
 use crate::upstream::{self, NoWay};
@@ -112,7 +113,7 @@ async fn speak(gateway: Rc<Gateway>, stream: TcpStream, target: Target, way: Way
         Protocol::Redis => Some(Spoken::Redis),
         Protocol::Smtp => Some(Spoken::Smtp),
     };
-    carry(&gateway, stream, &target, (Vec::new(), spoken), way).await;
+    carry(&gateway, stream, &target, (Vec::new(), spoken, None), way).await;
 }
 
 fn target(gateway: &Gateway, asked: SocketAddr, source: u16) -> Result<Target, (String, String)> {
@@ -138,12 +139,12 @@ pub(crate) fn reset(stream: &TcpStream) {
     let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 
-/// Connects and carries; `said` is what the client said already, `spoken` what it must say first.
+/// Connects and carries; `said` is what the client said already, `spoken` what it must say first, `hellos` what it may say next.
 async fn carry(
     gateway: &Gateway,
-    stream: TcpStream,
+    mut stream: TcpStream,
     target: &Target,
-    (said, spoken): (Vec<u8>, Option<Spoken>),
+    (said, spoken, hellos): (Vec<u8>, Option<Spoken>, Option<Hellos>),
     way: Way,
 ) {
     let spend = |bytes| way.budget.as_ref().is_none_or(|budget| gateway.spend(budget, bytes));
@@ -154,13 +155,18 @@ async fn carry(
             let hosts =
                 gateway.credentials.iter().flat_map(|credentials| credentials.signs_in(target)).collect();
             let session = gateway.sessions.begin(hosts);
-            let bounds = Bounds { spend: &spend, spoken, heard: session.as_ref() };
+            let (hellos, heard) = (hellos.as_ref(), session.as_ref());
+            let bounds = Bounds { spend: &spend, spoken, hellos, heard, ..Bounds::NONE };
             let ended = match begun {
                 true => {
                     relay::both(&gateway.buffer, &stream, &up, &bounds).await.map_err(|error| error.kind())
                 }
                 false => Err(ErrorKind::QuotaExceeded),
             };
+            if let Some(why) = hellos.and_then(Hellos::why) {
+                reset(&up);
+                return deny(gateway, &mut stream, target, why).await;
+            }
             let why = match (ended, &way.budget) {
                 (Err(ErrorKind::QuotaExceeded), Some(budget)) => budget.exceeded(),
                 (Err(ErrorKind::InvalidData), _) => {
@@ -197,28 +203,27 @@ async fn tls(gateway: Rc<Gateway>, mut stream: TcpStream, target: Target, way: W
         }
     };
     let verdict = match timeout(PATIENCE, hello).await {
-        Ok(Some(Ok(hello))) => match (&target.name, hello.sni.is_none() && !hello.encrypted) {
-            (Some(name), _) => hello.judge(name).map_err(|why| why.to_string()),
-            // An address has no name that could be sent.
-            (None, true) => Ok(()),
-            (None, false) => {
-                Err("the TLS ClientHello names a server, and an address was asked for".to_owned())
-            }
-        },
+        Ok(Some(Ok(hello))) => named(&hello, &target).and_then(|()| match way.judged {
+            true => Ok(None),
+            false => Hellos::new(&target, peek.behind()).map(Some),
+        }),
         Ok(Some(Err(why))) => Err(why),
         // Gone, or silent.
         Ok(None) | Err(_) => return reset(&stream),
     };
     match verdict {
-        Ok(()) if way.judged => inspect::serve(gateway, stream, peek.into_bytes(), target).await,
-        Ok(()) => carry(&gateway, stream, &target, (peek.into_bytes(), None), way).await,
-        Err(why) => {
-            gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
-            let _ = stream.try_write(&ACCESS_DENIED);
-            let _ = stream.shutdown().await;
-            drain(&mut stream).await;
-        }
+        Ok(None) => inspect::serve(gateway, stream, peek.into_bytes(), target).await,
+        Ok(hellos) => carry(&gateway, stream, &target, (peek.into_bytes(), None, hellos), way).await,
+        Err(why) => deny(&gateway, &mut stream, &target, why).await,
     }
+}
+
+/// Written down, then said in the words of TLS.
+async fn deny(gateway: &Gateway, stream: &mut TcpStream, target: &Target, why: String) {
+    gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
+    let _ = stream.try_write(&ACCESS_DENIED);
+    let _ = stream.shutdown().await;
+    drain(stream).await;
 }
 
 /// What is unread when a socket closes would turn the alert into a reset.

@@ -23,6 +23,7 @@ mod engine;
 mod forward;
 mod git;
 mod guard;
+mod hellos;
 mod http;
 mod inspect;
 mod issued;

@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::carried::Session;
+use crate::hellos::Hellos;
 
 /// Bytes of the buffer.
 const BUFFER: usize = 64 << 10;
@@ -77,13 +78,18 @@ pub(crate) struct Bounds<'a> {
     pub(crate) spend: &'a dyn Fn(usize) -> bool,
     /// What the first message must be.
     pub(crate) spoken: Option<Spoken>,
+    /// What the client may say next, in TLS that is passed through.
+    pub(crate) hellos: Option<&'a Hellos>,
+    /// The same, of the server's answers.
+    pub(crate) answers: Option<&'a Hellos>,
     /// Who hears what the server says.
     pub(crate) heard: Option<&'a Session<'a>>,
 }
 
 impl Bounds<'_> {
     /// None.
-    pub(crate) const NONE: Bounds<'static> = Bounds { spend: &|_| true, spoken: None, heard: None };
+    pub(crate) const NONE: Bounds<'static> =
+        Bounds { spend: &|_| true, spoken: None, hellos: None, answers: None, heard: None };
 
     fn spend(&self, bytes: usize) -> io::Result<()> {
         if (self.spend)(bytes) { Ok(()) } else { Err(ErrorKind::QuotaExceeded.into()) }
@@ -107,7 +113,7 @@ pub(crate) async fn both(
         }
         one(buffer, task, up, &alive, &Bounds { heard: None, ..*bounds }).await
     };
-    let back = Bounds { heard: bounds.heard, ..Bounds::NONE };
+    let back = Bounds { heard: bounds.heard, answers: bounds.hellos, ..Bounds::NONE };
     // An error of one direction ends the other too.
     tokio::try_join!(out, one(buffer, up, task, &alive, &back)).map(|_| ())
 }
@@ -161,6 +167,7 @@ async fn one(
         write_all(to, &rest, alive).await?;
         moved += length;
         if moved >= STREAM
+            && bounds.hellos.is_none_or(Hellos::is_over)
             && let Ok(pipe) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
         {
             let _ = fcntl_setpipe_size(&pipe.1, PIPE);
@@ -189,6 +196,10 @@ fn pass(
     }
     bounds.spend(length)?;
     let read = buffer.get(..length).unwrap_or_default();
+    if bounds.hellos.is_some_and(|hellos| !hellos.said(read)) {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    bounds.answers.iter().for_each(|hellos| hellos.answered(read));
     bounds.heard.iter().for_each(|session| session.hear(read));
     let written = match to.try_write(read) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => 0,

@@ -6,12 +6,14 @@ use crate::hello::{ClientHello, Malformed};
 /// a post-quantum key share; what is larger is refused.
 pub const LARGEST_HELLO: usize = 16 * 1024;
 
-const HANDSHAKE: u8 = 22;
+pub(crate) const HANDSHAKE: u8 = 22;
 
 /// The start of a connection, collected until its ClientHello is whole.
 #[derive(Debug, Default)]
 pub struct Peek {
     bytes: Vec<u8>,
+    /// How many of them are behind the ClientHello.
+    behind: usize,
 }
 
 /// What to do after more bytes.
@@ -38,7 +40,13 @@ impl Peek {
         self.bytes
     }
 
-    fn step(&self) -> Result<Step, Malformed> {
+    /// What came behind the ClientHello already.
+    #[must_use]
+    pub fn behind(&self) -> &[u8] {
+        self.bytes.get(self.bytes.len().saturating_sub(self.behind)..).unwrap_or_default()
+    }
+
+    fn step(&mut self) -> Result<Step, Malformed> {
         let mut message = Vec::with_capacity(self.bytes.len());
         let mut rest = self.bytes.as_slice();
         loop {
@@ -56,12 +64,15 @@ impl Peek {
             }
             let (fragment, next) = after.split_at_checked(length).unwrap_or((after, &[]));
             message.extend_from_slice(fragment);
-            if let Some(hello) = whole(&message)? {
-                // Nothing may follow before the server has answered; early data is a record of its own.
-                return Ok(Step::Hello(Box::new(hello)));
-            }
+            let hello = whole(&message)?;
+            // What is still to come of the record would be a second message.
             if after.len() < length {
                 break;
+            }
+            if let Some(hello) = hello {
+                // Nothing may follow before the server has answered; early data is a record of its own.
+                self.behind = next.len();
+                return Ok(Step::Hello(Box::new(hello)));
             }
             rest = next;
         }
@@ -132,6 +143,20 @@ mod tests {
         two.push(1);
         assert_eq!(push(&record(&two)), Err(Malformed::Record), "a second message behind it");
         assert_eq!(push(&vec![22; LARGEST_HELLO + 1]), Err(Malformed::TooLarge));
+    }
+
+    #[test]
+    fn a_hello_ends_with_its_record() {
+        let message = named("a.org");
+        let mut bytes = record(&message);
+        let mut peek = Peek::default();
+        assert!(matches!(peek.push(&[&bytes[..], b"\x17\x03"].concat()), Ok(Step::Hello(_))));
+        assert_eq!(peek.behind(), b"\x17\x03");
+        // More is announced than the hello takes.
+        bytes[4] += 1;
+        let mut peek = Peek::default();
+        assert_eq!(peek.push(&bytes), Ok(Step::More));
+        assert_eq!(peek.push(&[1]), Err(Malformed::Record));
     }
 
     #[test]
