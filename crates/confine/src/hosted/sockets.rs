@@ -41,6 +41,8 @@ const BACKLOG: i32 = 4096;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Sockets that are known, before those that are gone are forgotten.
 const FEW: usize = 64;
+/// Of those that ask for names, how many may be made before that.
+const ASKED: usize = 128;
 /// Descriptors that stay free for other things.
 const FREE: u64 = 128;
 /// Numbers that no connection comes from, for those who ask for names: below where unprivileged ports begin.
@@ -54,6 +56,8 @@ pub(crate) struct Sockets {
     known: HashMap<u64, Known>,
     /// How many are known when it is looked which of them are gone.
     most: usize,
+    /// How many may still be made that ask for names before it is looked: the gateway has room for few, and one lasts as long as the copy here.
+    unlooked: usize,
     askers: u16,
 }
 
@@ -112,7 +116,7 @@ impl Sockets {
         channel::send(giving.as_fd(), &false, &[streams.0.as_fd(), long_questions.0.as_fd(), taken.as_fd()])?;
         lock([streams.1, long_questions.1]).map_err(|_| Errno::PERM)?;
         let gateway = Some(Doors { ways, streams, long_questions });
-        Ok(Self { gateway, known: HashMap::new(), most: FEW, askers: 0 })
+        Ok(Self { gateway, known: HashMap::new(), most: FEW, unlooked: ASKED, askers: 0 })
     }
 
     /// What must stay open.
@@ -200,6 +204,7 @@ impl Sockets {
         let (given, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, waiting(waits), None)?;
         self.askers = self.askers % ASKERS + 1;
         doors.tell(&Way::Asker { source: self.askers }, Some(&other))?;
+        self.unlooked = self.unlooked.saturating_sub(1);
         met(self.askers);
         Ok(given)
     }
@@ -357,11 +362,12 @@ impl Sockets {
 
     /// Is there room for one more? Which of them are gone is seen only in what processes hold.
     fn forget(&mut self) -> Result<(), Errno> {
-        if self.known.len() < self.most {
+        if self.known.len() < self.most && self.unlooked > 0 {
             return Ok(());
         }
         let held = held();
         self.known.retain(|inode, _| held.contains(inode));
+        self.unlooked = ASKED;
         self.most = FEW.max(2 * self.known.len());
         let room = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         if self.known.len() as u64 + FREE.min(room / 2) >= room { Err(Errno::NFILE) } else { Ok(()) }
