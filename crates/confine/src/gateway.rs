@@ -450,6 +450,9 @@ pub fn gateway_listeners(taking: BorrowedFd<'_>, told: bool) -> Result<(Doors, V
 /// What stands for the host in the one event about packets whose refusals nobody hears of.
 pub const UNSEEN: &str = "(packets of other protocols than TCP)";
 
+/// On the port that something came from: it is one of UDP.
+pub const DATAGRAM: u32 = 1 << 16;
+
 /// How the rule begins in events about packets.
 pub const PACKET: &str = "a packet of";
 

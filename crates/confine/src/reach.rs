@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use ringfence_policy::{GrantedHost, Names, NetworkJudge, NetworkRules, Peer};
 use rustix::net::{AddressFamily, SocketType, getsockname, sockopt};
 
+use crate::gateway::DATAGRAM;
 use crate::hosted::Sockets;
 use crate::report::{Refusal, Refused};
 use crate::script::Program;
@@ -25,7 +26,8 @@ pub(crate) struct Reach {
     rules: NetworkJudge,
     /// Names that the policy writes out, with their addresses.
     names: Names,
-    callers: HashMap<u16, (i32, OsString)>,
+    /// By their ports, which TCP and UDP have apart.
+    callers: HashMap<u32, (i32, OsString)>,
     /// In tier `landlock`.
     pub(crate) sockets: Option<Sockets>,
 }
@@ -86,25 +88,29 @@ impl Reach {
     pub(crate) fn note(&mut self, socket: &OwnedFd, process: i32, file: impl FnOnce() -> OsString) {
         let own = getsockname(socket).ok().and_then(|own| SocketAddr::try_from(own).ok());
         if let Some(port) = own.map(|own| own.port()).filter(|port| *port != 0) {
+            let stream = sockopt::socket_type(socket).is_ok_and(|kind| kind == SocketType::STREAM);
+            let port = u32::from(port) | if stream { 0 } else { DATAGRAM };
             self.callers.insert(port, (process, file()));
         }
     }
 
     /// Adds who asked to what the gateway refused.
     pub(crate) fn identify(&self, refusal: &mut Refusal) {
-        if let Refused::Network { source, .. }
-        | Refused::Failed { source, .. }
-        | Refused::Credential { source, .. }
-        | Refused::Leak { source, .. } = &refusal.what
-            && let Some((process, file)) = self.callers.get(source)
-        {
+        let source = match refusal.what {
+            Refused::Network { source, .. } => source,
+            Refused::Failed { source, .. }
+            | Refused::Credential { source, .. }
+            | Refused::Leak { source, .. } => source.into(),
+            _ => return,
+        };
+        if let Some((process, file)) = self.callers.get(&source) {
             (refusal.process, refusal.program) = (*process, Program::still(*process, file).started(*process));
         }
     }
 
     /// Remembers who asks for names under a number that stands for a port.
     pub(crate) fn meet(&mut self, number: u16, process: i32, file: OsString) {
-        self.callers.insert(number, (process, file));
+        self.callers.insert(u32::from(number) | DATAGRAM, (process, file));
     }
 }
 

@@ -43,8 +43,8 @@ impl Refusal {
     /// Whether init knows who asked: by the port that it came from.
     pub(crate) fn can_be_identified(&self) -> bool {
         match &self.what {
-            Refused::Network { source, .. }
-            | Refused::Failed { source, .. }
+            Refused::Network { source, .. } => *source != 0,
+            Refused::Failed { source, .. }
             | Refused::Credential { source, .. }
             | Refused::Leak { source, .. } => *source != 0,
             _ => false,
@@ -68,8 +68,8 @@ pub enum Refused {
         port: u16,
         /// Why.
         rule: String,
-        /// The port it came from, in the sandbox; 0: not known.
-        source: u16,
+        /// The port it came from, in the sandbox; 0: not known. Of UDP with [`DATAGRAM`](crate::gateway::DATAGRAM).
+        source: u32,
     },
     /// A connection that is granted, and came to nothing: no refusal.
     Failed {

@@ -1,5 +1,6 @@
 //! Names: answered out of the policy, never asked of anybody. What a name holds leaves the sandbox nowhere.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -21,8 +22,11 @@ use crate::refusals::UNNAMED;
 
 /// A question is short; a longer one is none of ours.
 const LONGEST: usize = 1024;
-/// Questions over UDP that are being answered at one time; more are dropped, as a network may.
+/// Questions over UDP that are being refused at one time; more are dropped, as a network may, and counted.
 const MOST: usize = 256;
+/// Of what is none at all.
+const NO_QUESTION: &str =
+    "this port takes only questions for names, whatever the address: nothing else leaves a sandbox by it";
 /// A name's address stays; clients may ask again now and then.
 const TTL: Ttl = Ttl::from_secs(60);
 /// Between two questions on what stands for a port.
@@ -32,25 +36,36 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Answers what comes by UDP.
 pub(crate) async fn answer_all(gateway: Rc<Gateway>, socket: Rc<UdpSocket>) {
-    let room = Arc::new(Semaphore::new(MOST));
+    let (room, beyond) = (Arc::new(Semaphore::new(MOST)), Rc::new(Cell::new(0_u64)));
     let mut packet = [0; LONGEST];
     loop {
         // An error is about an answer that nobody took.
         let Ok((length, from)) = socket.recv_from(&mut packet).await else { continue };
         let question = packet.get(..length).unwrap_or_default();
-        match judge(&gateway, question) {
-            Some(Judged::Answer(answer)) => drop(socket.try_send_to(&answer, from)),
-            Some(Judged::Refused { name, why, answer }) => {
-                let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
-                let (gateway, socket) = (Rc::clone(&gateway), Rc::clone(&socket));
-                tokio::task::spawn_local(async move {
-                    gateway.refusals.tell(&name, 0, why, from.port()).await;
-                    let _ = socket.try_send_to(&answer, from);
-                    drop(place);
-                });
+        let (name, why, answer) = match judge(&gateway, question, "UDP") {
+            Some(Judged::Answer(answer)) => {
+                let _ = socket.try_send_to(&answer, from);
+                continue;
             }
-            None => {}
-        }
+            Some(Judged::Refused { name, why, answer }) => (name, why, Some(answer)),
+            None => (none("UDP"), NO_QUESTION.to_owned(), None),
+        };
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+            beyond.set(beyond.get() + 1);
+            continue;
+        };
+        let (gateway, socket, beyond) = (Rc::clone(&gateway), Rc::clone(&socket), Rc::clone(&beyond));
+        tokio::task::spawn_local(async move {
+            gateway.refusals.asked(&name, why, from.port()).await;
+            answer.iter().for_each(|answer| drop(socket.try_send_to(answer, from)));
+            let unanswered = beyond.take();
+            if unanswered > 0 {
+                let why =
+                    format!("{unanswered} more came while {MOST} were being refused: they are not answered");
+                gateway.refusals.asked("(a packet of UDP that asks for a name)", why, 0).await;
+            }
+            drop(place);
+        });
     }
 }
 
@@ -66,13 +81,16 @@ pub(crate) async fn converse(gateway: Rc<Gateway>, mut stream: TcpStream, from: 
     while let Ok(Ok(length)) = timeout(PATIENCE, stream.read_u16()).await {
         let Some(question) = packet.get_mut(..usize::from(length)) else { return };
         let Ok(Ok(_)) = timeout(PATIENCE, stream.read_exact(question)).await else { return };
-        let answer = match judge(&gateway, question) {
+        let answer = match judge(&gateway, question, "TCP") {
             Some(Judged::Answer(answer)) => answer,
             Some(Judged::Refused { name, why, answer }) => {
                 gateway.refusals.tell(&name, 0, why, source).await;
                 answer
             }
-            None => return,
+            None => {
+                gateway.refusals.tell(&none("TCP"), 0, NO_QUESTION.to_owned(), source).await;
+                return;
+            }
         };
         let Ok(length) = u16::try_from(answer.len()) else { return };
         let whole = [&length.to_be_bytes()[..], &answer].concat();
@@ -93,16 +111,15 @@ pub(crate) async fn answer_one(gateway: Rc<Gateway>, socket: UnixStream, source:
             },
             _ => return,
         };
-        let answer = match judge(&gateway, packet.get(..length).unwrap_or_default()) {
+        let answer = match judge(&gateway, packet.get(..length).unwrap_or_default(), "UDP") {
             Some(Judged::Answer(answer)) => answer,
             Some(Judged::Refused { name, why, answer }) => {
-                gateway.refusals.tell(&name, 0, why, source).await;
+                gateway.refusals.asked(&name, why, source).await;
                 answer
             }
             // No question: whatever it is, it leads nowhere, and where to only its packet knew.
             None => {
-                let why = "UDP leaves a sandbox only as a question for a name".to_owned();
-                gateway.refusals.tell("(a packet of UDP that asks for no name)", 0, why, source).await;
+                gateway.refusals.asked(&none("UDP"), NO_QUESTION.to_owned(), source).await;
                 return;
             }
         };
@@ -122,22 +139,30 @@ enum Judged {
     },
 }
 
+/// Where something else was to go, which came to this port by that protocol.
+fn none(protocol: &str) -> String {
+    format!("(a packet of {protocol} that asks for no name)")
+}
+
 /// `None`: it is no question.
-fn judge(gateway: &Gateway, packet: &[u8]) -> Option<Judged> {
+fn judge(gateway: &Gateway, packet: &[u8], protocol: &str) -> Option<Judged> {
     let message = Message::from_slice(packet).ok()?;
     let header = message.header();
     if header.qr() {
         return None;
     }
     let error = |code| error(message, code);
-    if header.opcode() != Opcode::QUERY {
-        return error(Rcode::NOTIMP).map(Judged::Answer);
-    }
-    let Ok(question) = message.sole_question() else { return error(Rcode::FORMERR).map(Judged::Answer) };
-    let name = text(question.qname());
     let refused = |name: &str, why: String, code| {
         Some(Judged::Refused { name: name.to_owned(), why, answer: error(code)? })
     };
+    if header.opcode() != Opcode::QUERY {
+        let why = format!("{}: only questions are answered (NOTIMP)", header.opcode());
+        return refused(&none(protocol), why, Rcode::NOTIMP);
+    }
+    let Ok(question) = message.sole_question() else {
+        return refused(&none(protocol), "it is not one question (FORMERR)".to_owned(), Rcode::FORMERR);
+    };
+    let name = text(question.qname());
     if question.qclass() != Class::IN {
         return refused(&name, "only the class IN is answered".to_owned(), Rcode::REFUSED);
     }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringfence_confine::gateway::{GatewayTell, NUMBERS};
+use ringfence_confine::gateway::{DATAGRAM, GatewayTell, NUMBERS};
 use ringfence_confine::{Message, Program, Refusal, Refused, report};
 use ringfence_leaks::Hit;
 use ringfence_policy::Leaks;
@@ -83,7 +83,7 @@ impl Refusals {
 
     /// Tells of one and waits until it is written down. `source`: the port it came from, 0 if not known.
     pub(crate) async fn tell(&self, host: &str, port: u16, rule: String, source: u16) -> Heard {
-        let (host, rule) = (self.host(host.to_owned()), self.rule(rule));
+        let (host, rule, source) = (self.host(host.to_owned()), self.rule(rule), source.into());
         self.told(Refused::Network { host, port, rule, source }).await
     }
 
@@ -91,6 +91,13 @@ impl Refusals {
     pub(crate) async fn failed(&self, target: &Target, why: String) {
         let (host, why) = (self.host(target.host()), self.rule(why));
         self.told(Refused::Failed { host, port: target.port, why, source: target.source }).await;
+    }
+
+    /// The same of what came by UDP and asks for a name, or for none.
+    pub(crate) async fn asked(&self, name: &str, rule: String, source: u16) -> Heard {
+        let (host, rule, source) =
+            (self.host(name.to_owned()), self.rule(rule), DATAGRAM | u32::from(source));
+        self.told(Refused::Network { host, port: 0, rule, source }).await
     }
 
     /// Waits until all that has come already was judged, and is written down: the task is gone, so that nothing of it still comes.

@@ -80,7 +80,7 @@ pub(crate) async fn listen(gateway: Rc<Gateway>, ways: OwnedFd) {
         return;
     }
     let Ok(own) = UnixStream::from_std(own) else { return };
-    let room = Arc::new(Semaphore::new(MOST_ASKERS));
+    let (room, full) = (Arc::new(Semaphore::new(MOST_ASKERS)), Cell::new(false));
     loop {
         let heard = own.async_io(Interest::READABLE, || Ok(next_way(own.as_fd())?)).await;
         match heard {
@@ -90,7 +90,23 @@ pub(crate) async fn listen(gateway: Rc<Gateway>, ways: OwnedFd) {
                 }
             }
             Ok((Way::Asker { source }, Some(socket))) => {
-                let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+                let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                    // Once until there is room again.
+                    if !full.replace(true) {
+                        let gateway = Rc::clone(&gateway);
+                        tokio::task::spawn_local(async move {
+                            let why = format!(
+                                "{MOST_ASKERS} sockets ask for names already: further ones get no answer"
+                            );
+                            gateway
+                                .refusals
+                                .asked("(a packet of UDP that asks for a name)", why, source)
+                                .await
+                        });
+                    }
+                    continue;
+                };
+                full.set(false);
                 let socket = StdUnix::from(socket);
                 if socket.set_nonblocking(true).is_err() {
                     continue;
