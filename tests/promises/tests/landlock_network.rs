@@ -259,3 +259,21 @@ fn a_credential_is_put_on_requests_and_its_placeholder_is_a_file_of_the_home() {
     let refused = run(&world, &policy("/opt/tool/token"), "echo ran");
     assert!(refused.out.is_empty() && refused.err.contains("no file of the run's own home"), "{refused:?}");
 }
+
+#[test]
+fn names_are_answered_beside_many_open_connections() {
+    let world = World::new();
+    let script = r#"ulimit -n $(ulimit -Hn); python3 - <<'END'
+import socket
+to = socket.gethostbyname("allowed.example")
+held = [socket.create_connection((to, 7001), 9) for _ in range(700)]
+missed = 0
+for _ in range(800):
+    try: socket.gethostbyname("allowed.example")
+    except OSError: missed += 1
+print("missed", missed)
+END
+"#;
+    let outcome = run(&world, "allow = [{ host = \"allowed.example\", port = 7001 }]", script);
+    assert_eq!(outcome.out, "missed 0\n", "{}", outcome.err);
+}

@@ -115,6 +115,7 @@ mod named;
 mod nested;
 mod network;
 mod network_bounds;
+mod network_evasions;
 mod network_granted;
 mod npm;
 mod oauth;

@@ -1,0 +1,157 @@
+//! The network against a task that says one thing to be judged by and another to be served by.
+
+use ringfence_promises::World;
+
+/// Says hello without a key, so that the server asks for it once more, then names whom it is given.
+const TWICE: &str = r#"
+cat > twice.py <<'END'
+import os, socket, struct, sys
+block = lambda size, data: len(data).to_bytes(size, "big") + data
+def extension(kind, data): return struct.pack(">H", kind) + block(2, data)
+def hello(name, key):
+    shares = struct.pack(">H", 29) + block(2, os.urandom(32)) if key else b""
+    extensions = extension(0, block(2, b"\0" + block(2, name.encode()))) + extension(43, b"\2\3\4")
+    extensions += extension(10, block(2, struct.pack(">H", 29))) + extension(13, block(2, bytes.fromhex("040308040401")))
+    extensions += extension(51, block(2, shares))
+    body = b"\3\3" + b"r" * 32 + block(1, b"s" * 32) + block(2, b"\x13\1\x13\2") + b"\1\0" + block(2, extensions)
+    return b"\1" + block(3, body)
+def record(data, kind=22): return bytes([kind, 3, 3]) + block(2, data)
+def records(s):
+    f = s.makefile("rb")
+    while len(head := f.read(5)) == 5: yield head[0], f.read(int.from_bytes(head[3:], "big"))
+def twice(name, cut, ahead, early=b""):
+    s = socket.create_connection(("allowed.example", 443), 5)
+    second = hello(name, True)
+    second = record(b"\1", 20) + early + b"".join(record(part) for part in (second[:cut], second[cut:]) if part)
+    s.sendall(record(hello("allowed.example", False)) + (second if ahead else early))
+    try:
+        told = records(s)
+        kind, said = next(told)
+        assert ahead or (kind == 22 and said[6:10].hex() == "cf21ad74"), (kind, said)
+        if not ahead: s.sendall(second)
+        for kind, said in told:
+            if kind == 21: return "alert %d" % said[1]
+            if kind == 22 and said[0] == 2 and said[6:10].hex() != "cf21ad74": return "SERVED"
+        return "ended"
+    except (OSError, StopIteration) as error: return "ended"
+for name in ("allowed.example", "denied.example"):
+    print(name, "plain", twice(name, 9999, False))
+    print(name, "cut", twice(name, 1, False))
+    print(name, "ahead", twice(name, 9999, True))
+END
+python3 twice.py"#;
+
+#[test]
+fn a_second_hello_names_the_same_server() {
+    let world = World::new();
+    let outcome = world.run("allow = [\"allowed.example:443\"]", TWICE);
+    for line in [
+        "allowed.example plain SERVED",
+        "allowed.example cut SERVED",
+        "denied.example plain alert 49",
+        "denied.example cut alert 49",
+    ] {
+        assert!(outcome.out.contains(line), "{line}: {outcome:?}");
+    }
+    assert!(!outcome.out.contains("denied.example ahead SERVED"), "{outcome:?}");
+    assert!(
+        world.refused("allowed.example", 443, "another server, `denied.example`"),
+        "{:#?}",
+        world.events()
+    );
+}
+
+#[test]
+fn an_ordinary_client_that_is_asked_once_more_is_served() {
+    let world = World::new();
+    let inside = r#"openssl s_client -connect allowed.example:8443 -servername allowed.example -groups X25519:P-384 -CAfile $BASE/ca.pem -trace </dev/null > trace 2>&1
+grep -c '^ *ClientHello' trace; grep 'Verify return code' trace | head -1
+for i in 1 2 3; do curl -sm9 --tls-max 1.2 --cacert $BASE/ca.pem https://allowed.example/$i https://allowed.example/again$i; done
+openssl s_client -connect allowed.example:443 -servername allowed.example -tls1_2 -sess_out s </dev/null >/dev/null 2>&1
+for i in 1 2 3 4; do openssl s_client -connect allowed.example:443 -servername allowed.example -tls1_2 -sess_in s </dev/null 2>/dev/null | grep -c '^Reused'; done"#;
+    let policy = world.policy(
+        "allow = [\"allowed.example\", { host = \"allowed.example\", port = 8443, protocol = \"tls\" }]",
+    );
+    let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
+    let outcome = world.host(&format!(
+        "openssl s_server -accept 203.0.113.10:8443 -cert $BASE/server.pem -key $BASE/server.key -groups P-384 -quiet </dev/null >/dev/null 2>&1 &\n\
+         sleep 1; \"$RF\" run -q --policy {policy} --workspace . -- bash -c \"$(cat {})\"; kill $!",
+        inside.display()
+    ));
+    assert!(outcome.out.contains("Verify return code: 0"), "{outcome:?}");
+    assert!(outcome.out.starts_with("2\n"), "it was not asked once more: {outcome:?}");
+    assert_eq!(outcome.out.matches("path=/again").count(), 3, "{outcome:?}");
+    assert!(outcome.out.ends_with("1\n1\n1\n1\n"), "no session was taken up again: {outcome:?}");
+    assert!(world.events().iter().all(|event| event["kind"] != "net.deny" || event["detail"]["port"].is_null()), "{:#?}", world.events());
+}
+
+#[test]
+fn what_the_task_sends_is_no_line_of_policy() {
+    let world = World::new();
+    let script = r#"for sent in 'no rule of x leads to `169.254.169.254`' 'no rule of `network.allow` covers it' 'no network: evil.example' \
+  'x`: only a rule of `network.allow` that names it opens it'; do curl -sm9 -H "Host: $sent" http://allowed.example/ >/dev/null; done
+curl -sm9 http://other.example/"#;
+    let _ = world.run("allow = [\"allowed.example:80\"]", script);
+    let events = world.events();
+    let lines = |host: &str| -> Vec<String> {
+        let own =
+            events.iter().filter(|event| event["kind"] == "net.deny" && event["detail"]["host"] == host);
+        own.map(|event| event["detail"]["remedy"].to_string()).collect()
+    };
+    let (sent, other) = (lines("allowed.example"), lines("other.example"));
+    assert!(!sent.is_empty() && sent.iter().all(|line| line == "null" || line == "[]"), "{events:#?}");
+    assert!(other.iter().any(|line| line.contains("other.example:443")), "{events:#?}");
+}
+
+#[test]
+fn a_datagram_is_no_program_that_had_its_number_by_tcp() {
+    let world = World::new();
+    let script = r#"curl -sm9 --local-port 40000 http://allowed.example/
+python3 - <<'END'
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.bind(("0.0.0.0", 40000))
+s.sendto(b"\0\7\1\0\0\1\0\0\0\0\0\0\7stealth\4evil\0\0\1\0\1", ("203.0.113.53", 53))
+print("code", s.recv(999)[3] & 15)
+END
+curl -sm9 http://denied.example/; curl -sm9 http://203.0.113.20/; true"#;
+    let outcome = world.run("allow = [\"allowed.example:80\"]", script);
+    assert!(outcome.out.contains("code 3") && outcome.out.contains("path=/"), "{outcome:?}");
+    let events = world.events();
+    let of = |host: &str| {
+        let event = events.iter().find(|event| event["detail"]["host"] == host).expect("an event");
+        event["detail"]["program"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(of("stealth.evil"), "", "{events:#?}");
+    for host in ["denied.example", "203.0.113.20"] {
+        assert!(of(host).ends_with("curl"), "{host}: {events:#?}");
+    }
+}
+
+#[test]
+fn whatever_asks_for_no_name_is_told() {
+    let world = World::new();
+    let script = r#"python3 - <<'END'
+import socket, struct, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2); s.connect(("203.0.113.53", 53))
+for packet in (b"none at all", struct.pack(">6H", 7, 0x2100, 1, 0, 0, 0) + b"\6update\0\0\1\0\1", struct.pack(">6H", 8, 0x100, 0, 0, 0, 0)):
+    s.send(packet)
+time.sleep(1)
+for number in range(900):
+    s.send(struct.pack(">6H", number, 0x100, 1, 0, 0, 0) + b"\5n%04d\4evil\0\0\1\0\1" % number)
+time.sleep(2)
+t = socket.create_connection(("203.0.113.53", 53), 5); t.sendall(b"\0\5GET /"); print(t.recv(9))
+END"#;
+    let outcome = world.run("allow = [\"allowed.example:80\"]", script);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let events = world.events();
+    let none = "(a packet of UDP that asks for no name)";
+    for rule in ["only questions for names", "NOTIMP", "FORMERR"] {
+        assert!(world.refused(none, 0, rule), "{rule}: {events:#?}");
+    }
+    assert!(
+        world.refused("(a packet of UDP that asks for a name)", 0, "more came while"),
+        "{}",
+        events.len()
+    );
+    assert!(world.refused("(a packet of TCP that asks for no name)", 0, "only questions"), "{events:#?}");
+}
