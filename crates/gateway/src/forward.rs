@@ -68,7 +68,10 @@ impl Way {
 
     /// Sends a request on, and waits for the answer's head.
     pub(crate) async fn send(&self, request: Request<Carried>) -> Result<Response<Incoming>, NoWay> {
-        let ended = |_| {
+        let ended = |error: hyper::Error| {
+            if let Some(why) = unread(&error) {
+                return NoWay::Failed(why);
+            }
             // By TLS 1.3 a client hears only now that its certificate is not taken (RFC 8446, section 4.4.2.4).
             let shown = self.gateway.credentials.as_ref().filter(|_| self.kind.secure);
             let shown = shown.is_some_and(|held| held.doubt(&self.target));
@@ -163,6 +166,21 @@ impl Way {
         let (sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(failed)?;
         tokio::task::spawn_local(connection.with_upgrades());
         Ok(Sender::One(sender, address))
+    }
+}
+
+/// Why what was said could not be carried on, where neither side just ended.
+fn unread(error: &hyper::Error) -> Option<String> {
+    if error.is_parse_too_large() {
+        Some(format!(
+            "the head of the server's answer is larger than {HEAD} bytes, or has more than {FIELDS} fields"
+        ))
+    } else if error.is_parse() {
+        Some(format!("the server's answer is no HTTP: {error}"))
+    } else if error.is_user() {
+        Some("the body of the request could not be read".to_owned())
+    } else {
+        None
     }
 }
 

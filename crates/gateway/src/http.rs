@@ -14,7 +14,7 @@ use hyper::server::conn::http1::Builder as Server;
 use hyper::server::conn::http2::Builder as Server2;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ringfence_leaks::Scanner;
 use ringfence_policy::{HttpRequest, Leaks, Pass};
@@ -33,7 +33,7 @@ use crate::forward::Sender;
 use crate::guard;
 use crate::issued;
 use crate::late::{method, refuse_late, tell_late};
-use crate::overrides::overrides;
+use crate::overrides::{overrides, overrides_method};
 use crate::rewrite::{leave_connection, octets, rewritten};
 use crate::search::{Search, Stop};
 use crate::sigv4;
@@ -190,7 +190,13 @@ impl Way {
     /// Tells of a client that says something else; whether it does.
     async fn no_http(&self, error: &hyper::Error) -> bool {
         if error.is_parse() {
-            let why = format!("what is said is no HTTP: {error}");
+            let why = if error.is_parse_too_large() {
+                format!(
+                    "the head of the request is larger than {HEAD} bytes, or has more than {FIELDS} fields"
+                )
+            } else {
+                format!("what is said is no HTTP: {error}")
+            };
             let target = &self.target;
             self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
         }
@@ -447,6 +453,11 @@ impl Way {
         }
         if let Some((name, what)) = request.headers().keys().find_map(overrides) {
             return Err(format!("the header `{name}` asks for another {what} than the one that was judged"));
+        }
+        if request.method() == Method::POST && request.uri().query().is_some_and(overrides_method) {
+            return Err(
+                "`_method` in the query asks for another method than the one that was judged".to_owned()
+            );
         }
         // Fields behind the body would come after the judgement; only those that were announced are sent.
         request.headers_mut().remove(header::TRAILER);

@@ -18,6 +18,15 @@ use crate::sizes::size;
 /// The name under which a sandbox finds services of the host's own loopback, where those are granted.
 pub const HOST: &str = "host.ringfence.internal";
 
+/// The port at which the gateway answers questions for names, whatever server is asked.
+pub(crate) const NAMES: u16 = 53;
+
+/// A rule about that port, which would lead nowhere.
+fn for_names(host: &str, place: Place) -> Problem {
+    let title = format!("`{host}` is not reached at port {NAMES}: the gateway itself answers there");
+    Problem::new(place, title).help("remove it: names that a rule allows are answered without one".to_owned())
+}
+
 /// What must be spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -183,6 +192,9 @@ impl Destination {
         if let Some(port) = &table.host_loopback {
             let port = parse_port("network.allow", &port.value.to_string())
                 .map_err(|invalid| invalid.at(port.place))?;
+            if port == NAMES {
+                return Err(for_names("host_loopback", place));
+            }
             let endpoint = Endpoint { host: HostPattern::Name(HOST.to_owned()), port };
             return Ok(Self { endpoint, protocol: Protocol::Tcp, http: None, bytes_out, closed: false });
         }
@@ -243,6 +255,9 @@ impl Destination {
         if covers(&endpoint.host, &HostPattern::Name(HOST.to_owned())) {
             let problem = Problem::new(place, format!("`{HOST}` stands for the host's own loopback"));
             return Err(problem.help(format!("write `{{ host_loopback = {} }}`", endpoint.port)));
+        }
+        if endpoint.port == NAMES {
+            return Err(for_names(&endpoint.host.to_string(), place));
         }
         if let HostPattern::Address(address) = &mut endpoint.host {
             *address = address.to_canonical();

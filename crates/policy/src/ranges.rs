@@ -60,7 +60,8 @@ pub(crate) fn holds(first: IpAddr, bits: u8, address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address that packets to this one end up at: mapped (RFC 4291), NAT64 (RFC 6052), 6to4 (RFC 3056).
+/// The IPv4 address that packets to this one end up at: mapped (RFC 4291), NAT64 (RFC 6052), 6to4
+/// (RFC 3056), translated (RFC 2765).
 pub(crate) fn inner(address: IpAddr) -> IpAddr {
     let IpAddr::V6(whole) = address else { return address };
     if let Some(mapped) = whole.to_ipv4_mapped() {
@@ -71,6 +72,7 @@ pub(crate) fn inner(address: IpAddr) -> IpAddr {
     match (a, b) {
         (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => four(g, h),
         (0x2002, _) => four(b, c),
+        (0, 0) if [c, d, e, f] == [0, 0, 0xffff, 0] => four(g, h),
         _ => address,
     }
 }
@@ -150,6 +152,8 @@ mod tests {
             "2002:7f00:1::",
             "2002:a9fe:a9fe::1",
             "2001::1",
+            "::ffff:0:10.9.8.7",
+            "::ffff:0:127.0.0.1",
             "fd00:ec2::254",
             "fe80::1",
             "fec0::1",

@@ -328,7 +328,10 @@ fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Opti
         && !target.ends_with(":80")
         && ["the request", "the header", "the path"].iter().any(|own| rule.starts_with(own))
     {
-        Some("of TLS that is looked into only since a secret could leave by it, `inspect = false` in its rule leaves the host alone".to_owned())
+        let alone = "of TLS that is looked into only since a secret could leave by it, `inspect = false` in its rule leaves the host alone";
+        // By another port it may be plain HTTP.
+        let tls = target.ends_with(":443");
+        Some(if tls { alone.to_owned() } else { format!("of plain HTTP no line would change that; {alone}") })
     } else if kind == "host" && none {
         Some("no line of `network.allow` would change that".to_owned())
     } else if purpose == "print" {

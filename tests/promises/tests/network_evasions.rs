@@ -82,7 +82,11 @@ for i in 1 2 3 4; do openssl s_client -connect allowed.example:443 -servername a
     assert!(outcome.out.starts_with("2\n"), "it was not asked once more: {outcome:?}");
     assert_eq!(outcome.out.matches("path=/again").count(), 3, "{outcome:?}");
     assert!(outcome.out.ends_with("1\n1\n1\n1\n"), "no session was taken up again: {outcome:?}");
-    assert!(world.events().iter().all(|event| event["kind"] != "net.deny" || event["detail"]["port"].is_null()), "{:#?}", world.events());
+    assert!(
+        world.events().iter().all(|event| event["kind"] != "net.deny" || event["detail"]["port"].is_null()),
+        "{:#?}",
+        world.events()
+    );
 }
 
 #[test]
@@ -154,4 +158,63 @@ END"#;
         events.len()
     );
     assert!(world.refused("(a packet of TCP that asks for no name)", 0, "only questions"), "{events:#?}");
+}
+
+#[test]
+fn no_rule_is_about_the_port_of_names() {
+    let world = World::new();
+    for rule in ["\"allowed.example:53\"", "{ host_loopback = 53 }", "{ host = \"10.0.0.1\", port = 53 }"] {
+        let policy = world.policy(&format!("allow = [{rule}]"));
+        let told = world.host(&format!("\"$RF\" check --policy {policy}"));
+        assert!(told.status != 0 && (told.out + &told.err).contains("not reached at port 53"), "{rule}");
+    }
+    let policy = world.policy("allow = [\"allowed.example\"]");
+    let told = world.host(&format!("\"$RF\" explain --policy {policy} --host allowed.example:53"));
+    assert!(told.out.contains("53") && !told.out.contains("allow = "), "{told:?}");
+}
+
+/// Answers by the path that is asked for.
+const ODD: &str = r#"
+cat > odd.py <<'END'
+import socket, threading
+def serve(c):
+    said = b""
+    while b"\r\n\r\n" not in said: said += c.recv(9999)
+    path = said.split(b" ")[1]
+    head = {b"/many": b"".join(b"a%d: 1\r\n" % n for n in range(300)), b"/blank": b"X : y\r\n"}.get(path, b"")
+    if path == b"/read":
+        while c.recv(9999): pass
+    c.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"Content-Length: 2\r\n\r\nok"); c.close()
+server = socket.create_server(("203.0.113.10", 8088))
+while True: threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+END
+python3 odd.py & server=$!; sleep 1"#;
+
+#[test]
+fn an_answer_that_is_not_read_is_told_from_none() {
+    let world = World::new();
+    let inside = r#"for path in many blank; do curl -sm9 http://allowed.example:8088/$path | grep -o '"detail":"[^"]*"'; done
+exec 3<>/dev/tcp/allowed.example/8088; printf 'POST /read HTTP/1.1\r\nHost: allowed.example:8088\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n' >&3; timeout 5 cat <&3 | grep -ao '"detail":"[^"]*"'
+curl -sm9 http://allowed.example:8088/ $(seq -f '-H h%g:1' 300) -o /dev/null
+curl -sm9 -d a=b 'http://allowed.example:8088/?_method=DELETE' -o /dev/null; true"#;
+    let policy = world.policy(
+        "allow = [{ host = \"allowed.example\", port = 8088, protocol = \"http\", methods = [\"GET\", \"POST\"] }]",
+    );
+    let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
+    let outcome = world.host(&format!(
+        "{ODD}\n\"$RF\" run -q --policy {policy} --workspace . -- bash -c \"$(cat {})\"; kill $server; \"$RF\" explain > explained",
+        inside.display()
+    ));
+    for why in [
+        "more than 200 fields",
+        "the server's answer is no HTTP",
+        "the body of the request could not be read",
+    ] {
+        assert!(outcome.out.contains(why), "{why}: {outcome:?}");
+    }
+    assert!(!outcome.out.contains("without an answer"), "{outcome:?}");
+    assert!(world.refused("allowed.example", 8088, "more than 200 fields"), "{:#?}", world.events());
+    assert!(world.refused("allowed.example", 8088, "`_method` in the query"), "{:#?}", world.events());
+    let told = world.place.read(world.place.workspace.join("explained")).unwrap_or_default();
+    assert!(told.contains("more than 200 fields") && !told.contains("protocol = \"tcp\""), "{told}");
 }

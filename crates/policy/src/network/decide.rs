@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Index, NetworkJudge, NetworkRules, Peer, allowed_by, denied_by};
 use crate::decision::{Decision, Reason};
-use crate::destination::{Destination, HOST, covers};
+use crate::destination::{Destination, HOST, NAMES, covers};
 use crate::host::{Endpoint, HostPattern};
 use crate::http::HttpRequest;
 use crate::model::{Policy, Rule};
@@ -55,12 +55,12 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
     let missing = missing(host, rule);
     if own || missing.unwrap_or(host) == HOST {
         let line = format!("allow = [{{ host_loopback = {port} }}]");
-        return if port == 0 { Vec::new() } else { vec!["[network]".to_owned(), line] };
+        return if [0, NAMES].contains(&port) { Vec::new() } else { vec!["[network]".to_owned(), line] };
     }
     let Some(host) = missing else { return Vec::new() };
     let port = if port == 0 { USUAL } else { port };
     let written = written_endpoint(host, port);
-    if Endpoint::parse(&written).is_err() {
+    if port == NAMES || Endpoint::parse(&written).is_err() {
         return Vec::new();
     }
     // What no rule opens, whatever it says.
@@ -172,6 +172,14 @@ mod tests {
         assert_eq!(line("a.example", format!("`a.example` leads to `10.0.0.1`, {private}")), own);
         assert_eq!(line("10.0.0.1", format!("`10.0.0.1` is {private}")), own);
         assert_eq!(line("b.example", format!("`a.example` leads to `10.0.0.1`, {private}")), "");
+    }
+
+    #[test]
+    fn no_line_is_offered_for_the_port_of_names() {
+        let rule = "no rule of `network.allow` covers it";
+        assert!(
+            network_remedy("a.example", 53, rule).is_empty() && network_remedy(HOST, 53, rule).is_empty()
+        );
     }
 
     #[test]
