@@ -197,3 +197,50 @@ fn a_file_that_is_hidden_for_another_name_is_foretold() {
         mode(0o755);
     }
 }
+
+/// Deny wins: a link that only root can make is followed where a rule names it, and opens neither what lies in a denied directory nor
+/// a secret, which takes its own name.
+#[test]
+fn what_is_denied_or_secret_is_not_opened_through_a_link_of_the_systems() {
+    if !ringfence_promises::root() {
+        return;
+    }
+    for deny in ["$B/a/sub", "**/sub", "$B/**/sub"] {
+        for key in ["read", "write"] {
+            let place = Place::in_home().in_tier(module_path!());
+            let base = place.base.path().to_path_buf();
+            place.write(base.join("a/sub/file"), "SECRET\n");
+            place.write(base.join("a/sub/tree/file"), "SECRET\n");
+            place.write(base.join("a/plain"), "plain\n");
+            place.write(place.home.join(".ssh/key"), "SECRET\n");
+            place.write(place.home.join(".ssh/own"), "own\n");
+            let links = [("a/sub/file", "l"), ("a/sub/tree", "t"), ("a/plain", "p")];
+            for (to, from) in links {
+                std::os::unix::fs::symlink(base.join(to), base.join(from)).unwrap();
+            }
+            for name in ["key", "own"] {
+                std::os::unix::fs::symlink(place.home.join(".ssh").join(name), base.join(name)).unwrap();
+            }
+            let own = "\"$B/key\", \"$B/own\", \"~/.ssh/own\"";
+            let links = "\"$B/l\", \"$B/t\", \"$B/p\"";
+            let text = match key {
+                "read" => format!("[files]\nread = [{own}, {links}]\ndeny = [\"$D\"]"),
+                _ => format!("[files]\nread = [{own}]\nwrite = [{links}]\ndeny = [\"$D\"]"),
+            };
+            let policy = text.replace("$D", deny).replace("$B", base.to_str().unwrap());
+            let script = "cat $B/p $B/own $B/a/plain; cat $B/l $B/a/sub/file $B/t/file $B/a/sub/tree/file $B/key ~/.ssh/key; \
+                 echo x >> $B/a/sub/file; true";
+            let outcome = place.run(&policy, &script.replace("$B", base.to_str().unwrap()));
+            if module_path!().contains("landlock") && key == "write" {
+                assert!(outcome.status == 125 && outcome.err.contains("files.deny `"), "{outcome:?}");
+            } else {
+                assert_eq!(
+                    (outcome.status, outcome.out.as_str()),
+                    (0, "plain\nown\nplain\n"),
+                    "{deny} {key}: {outcome:?}"
+                );
+            }
+            assert_eq!(place.read(base.join("a/sub/file")).as_deref(), Some("SECRET\n"));
+        }
+    }
+}

@@ -28,7 +28,7 @@ pub fn hidden_below(
     let mut hidden = Hidden::new(workspace);
     known(policy, &secrets.homes, &shown, &mut hidden)
         .map_err(|refused| io::Error::other(refused.to_string()))?;
-    hidden.hide_literal(policy);
+    hidden.hide_literal(policy, &[]);
     hidden.hide(&secrets.state, "ringfence's own state");
     denied(policy, root, &mut hidden)?;
     hidden.hide_other_names(&shown, std::iter::empty());

@@ -6,9 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{
-    DENIED, Invoker, KNOWN, Kind, Marked, Place, Refused, SETTINGS, Secret, Secrets, Survey,
+    DENIED, Found, Invoker, KNOWN, Kind, Marked, Place, Refused, SETTINGS, Secret, Secrets, Survey,
 };
-use ringfence_policy::{PathPattern, Policy, known_secrets_in, known_secrets_of_host, why_secret};
+use ringfence_policy::{
+    PathPattern, Policy, known_secrets_in, known_secrets_of_host, secret_above, why_secret,
+};
 use rustix::fs::{self, AtFlags, CWD, FileType};
 
 use super::homes::Names;
@@ -28,6 +30,8 @@ pub(super) struct Hidden {
     linked: HashMap<(u64, u64), (String, PathBuf)>,
     /// What known secrets lead to by links, each with the name that leads there.
     led: BTreeMap<PathBuf, PathBuf>,
+    /// What rules grant by a link of the system's, and by no name of its own: that opens no secret.
+    by_link: Vec<PathBuf>,
 }
 
 impl Hidden {
@@ -38,16 +42,40 @@ impl Hidden {
             barred: None,
             linked: HashMap::new(),
             led: BTreeMap::new(),
+            by_link: Vec::new(),
         }
     }
 
-    /// Whether the path, or what it leads to, lies in a shown tree.
+    /// Whether the path, or what it leads to, lies in a shown tree. What a link grants below it is hidden.
     fn inside(&mut self, shown: &Shown, path: &Path, because: &str) -> bool {
+        let led = by_links(path);
+        let real = led.as_ref().map_or(path, |place| &place.real);
+        let within = self.by_link.iter().filter(|granted| granted.starts_with(real) && *granted != real);
+        for granted in within.cloned().collect::<Vec<_>>() {
+            self.hide(&granted, because);
+        }
         shown.covers(path)
-            || by_links(path).is_some_and(|place| {
+            || led.is_some_and(|place| {
                 self.bar(&place, because);
                 shown.covers(&place.real)
             })
+    }
+
+    /// Takes note of what leads through links that only root can make, which a rule that names them may follow: a secret is opened
+    /// by its own name alone.
+    pub(super) fn note_links(&mut self, survey: &Survey) {
+        let all = || survey.read.iter().chain(&survey.exec).chain(&survey.write);
+        let by_name =
+            |found: &&Found, place: &Place| place.links.is_empty() || secret_above(&found.grant.value.path);
+        for place in all().filter_map(|found| found.place.as_ref().filter(|place| !by_name(&found, place))) {
+            let named = all().filter_map(|found| {
+                found.place.as_ref().filter(|own| by_name(&found, own)).map(|own| (found, own))
+            });
+            let mut named = named.filter(|(_, own)| place.real.starts_with(&own.real));
+            if !named.any(|(found, own)| own.real == place.real || secret_above(&found.grant.value.path)) {
+                self.by_link.push(place.real.clone());
+            }
+        }
     }
 
     pub(super) fn bar(&mut self, place: &Place, because: &str) {
@@ -62,11 +90,21 @@ impl Hidden {
         self.marked.values().filter(known).map(|marked| marked.path.clone()).collect()
     }
 
-    /// What `files.deny` names without wildcards.
-    pub(super) fn hide_literal(&mut self, policy: &Policy) {
+    /// What `files.deny` names without wildcards, and what is granted below it: by a link, for by its own name no policy does.
+    pub(super) fn hide_literal(&mut self, policy: &Policy, granted: &[PathBuf]) {
         let workspace = self.workspace.clone();
         for rule in policy.files.deny.iter().filter(|rule| rule.value.literal().is_some()) {
-            self.hide(&rule.value.base(&workspace), &format!("{DENIED}`{}`", rule.value.text()));
+            let (base, because) = (rule.value.base(&workspace), format!("{DENIED}`{}`", rule.value.text()));
+            self.hide(&base, &because);
+            if granted.is_empty() {
+                continue;
+            }
+            let Ok(place) = resolve(&base, false) else { continue };
+            for below in
+                granted.iter().filter(|below| below.starts_with(&place.real) && **below != place.real)
+            {
+                self.hide(below, &because);
+            }
         }
     }
 
@@ -78,6 +116,19 @@ impl Hidden {
             Secret { marked, by }
         });
         found.collect()
+    }
+
+    /// What is granted by a link is denied where it lies, also by a pattern that matches a directory above it. Patterns that begin
+    /// anywhere count from the root, since no tree that a rule names holds it.
+    pub(super) fn hide_linked(&mut self, place: &Place, deny: &[PathPattern]) {
+        let root = Path::new("/");
+        let anywhere = |pattern: &PathPattern| {
+            pattern.base(Path::new("")).is_absolute() || pattern.text().starts_with("**/")
+        };
+        let denies = |pattern: &&PathPattern| anywhere(pattern) && pattern.matches(root, &place.real);
+        if let Some(pattern) = deny.iter().find(denies) {
+            self.hide(&place.real, &format!("{DENIED}`{}`", pattern.text()));
+        }
     }
 
     /// A file that is granted by its own name is denied by a pattern all the same.
@@ -196,7 +247,7 @@ pub(super) fn known(
 pub(super) fn everywhere(policy: &Policy, invoker: &Invoker, survey: &Survey) -> Result<Secrets, Refused> {
     let mut hidden = Hidden::new(&survey.workspace.real);
     known(policy, &survey.known_homes, &Shown::everything(), &mut hidden)?;
-    hidden.hide_literal(policy);
+    hidden.hide_literal(policy, &[]);
     Ok(Secrets { homes: survey.known_homes.clone(), found: hidden.found(), state: invoker.state.clone() })
 }
 

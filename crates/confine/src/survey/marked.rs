@@ -25,6 +25,7 @@ pub(super) fn mark(
     let shown = Shown::of(policy, survey);
     let workspace = survey.workspace.real.clone();
     let mut hidden = Hidden::new(&workspace);
+    hidden.note_links(survey);
     survey.notes.extend(known(policy, &survey.known_homes, &shown, &mut hidden)?);
     // Only who grants something later, or wants to be told, needs those that nothing shows.
     if look == Look::Everything || !policy.approvals.read.is_empty() {
@@ -39,7 +40,10 @@ pub(super) fn mark(
     }
     let protect: Vec<&PathPattern> = policy.workspace.protect.iter().map(|rule| &rule.value).collect();
     let of_host = policy.workspace.mode != Mode::Temporary;
-    hidden.hide_literal(policy);
+    let granted = survey.read.iter().chain(&survey.exec).chain(&survey.write);
+    let granted: Vec<PathBuf> =
+        granted.filter_map(|found| Some(found.place.as_ref()?.real.clone())).collect();
+    hidden.hide_literal(policy, &granted);
     let mut protected = Vec::new();
     if of_host {
         for rule in &policy.workspace.protect {
@@ -263,6 +267,9 @@ fn walk_patterns(
     let of = |own: bool| if own { &deny } else { &everywhere };
     for (place, own) in found.iter().filter(|(place, _)| place.kind != Kind::Directory) {
         hidden.hide_file(place, of(*own));
+    }
+    for (place, own) in found.iter().filter(|(place, _)| !place.links.is_empty()) {
+        hidden.hide_linked(place, of(*own));
     }
     let meets = |root: &Path| {
         let bases = everywhere.iter().map(|pattern| pattern.base(root));
