@@ -115,6 +115,12 @@ impl<'a> Approvals<'a> {
     /// Whether a directory would be shown, and whether in a mount of the sandbox's own; the policy has been asked.
     fn place(&self, path: &Path) -> Result<(bool, bool), String> {
         let shown = path.display();
+        // From the top, so that nothing is looked up behind a link: whether it is there is not to be told.
+        let above: Vec<&Path> = path.ancestors().skip(1).collect();
+        if let Some(link) = above.into_iter().rev().find(|at| at.is_symlink()) {
+            let link = link.display();
+            return Err(format!("`{shown}` leads through a symbolic link, `{link}`: name what it leads to"));
+        }
         let found = path.symlink_metadata().map_err(|error| format!("`{shown}`: {error}"))?;
         let directory = found.is_dir();
         if !directory && !found.is_file() {

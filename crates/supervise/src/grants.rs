@@ -125,6 +125,8 @@ struct Live {
     cause: String,
     /// Who waits for what becomes of it.
     clients: Vec<OwnedFd>,
+    /// Later sandboxes get it too, once it is open: what cannot be opened is no line of a policy.
+    always: bool,
 }
 
 /// The grants of a sandbox.
@@ -221,9 +223,11 @@ impl<'a> Grants<'a> {
             }
             Choice::Always => {
                 let granted = self.decide(boundary, path, Choice::Grant(None));
-                // Only what was opened, or is being opened.
-                if self.live.iter().any(|live| live.opening.path == path) {
-                    self.clerk.keep(path);
+                if let Some(live) = self.live.iter_mut().find(|live| live.opening.path == path) {
+                    live.always = true;
+                    if live.state == State::Open {
+                        self.clerk.keep(path);
+                    }
                 }
                 granted
             }
@@ -290,7 +294,7 @@ impl<'a> Grants<'a> {
             (State::Showing, boundary.show(&opening))
         };
         let clients = client.and_then(|client| client.try_clone().ok()).into_iter().collect();
-        let live = Live { opening, state, until, cause: String::new(), clients };
+        let live = Live { opening, state, until, cause: String::new(), clients, always: false };
         match sent {
             Ok(()) => {
                 self.live.push(live);
@@ -350,6 +354,9 @@ impl<'a> Grants<'a> {
             Message::Opened { number } => {
                 if let Some(live) = self.live.iter_mut().find(|live| live.opening.number == *number) {
                     live.state = State::Open;
+                    if live.always {
+                        self.clerk.keep(&live.opening.path);
+                    }
                     for question in self.questions.below(&live.opening.path) {
                         let _ = boundary.decide(&question.path, Decision::Granted);
                     }

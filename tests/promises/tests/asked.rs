@@ -267,6 +267,33 @@ end()
     assert!(policy.contains("three") && !policy.contains("one"), "{policy}");
 }
 
+/// Whoever asks for a name behind a link would learn what the host has there; the owner could not grant it, and `a` must not write it.
+#[test]
+fn what_stands_behind_a_link_of_the_hosts_is_not_asked_about() {
+    let asking = Asking::new();
+    let (place, data) = (&asking.place, &asking.data);
+    place.write(place.home.join(".ssh/key"), "SECRET\n");
+    std::os::unix::fs::symlink(place.home.join(".ssh"), format!("{data}/l")).unwrap();
+    let script = format!(
+        "for f in key none; do timeout 2 stat {data}/l/$f >/dev/null 2>&1; echo $?; done; cat {data}/l/key; sleep 0.3"
+    );
+    let before = std::fs::read_to_string(&asking.policy).unwrap();
+    let words = ["run", "--quiet", "--policy", &asking.policy, "--", "sh", "-c", &script];
+    let steps = "find(b'1', 0)\nif b'wants to' in seen: question(); answer(b'a\\r', b'')\nend()\n";
+    let seen = asking.under_terminal(&words, steps).output().unwrap();
+    assert!(seen.stdout.ends_with(b"status 0\n"), "{seen:?}");
+    assert_eq!(std::fs::read_to_string(&asking.policy).unwrap(), before);
+    let (out, err) = text(asking.start(&script));
+    assert_eq!(out, "1\n1\n", "124 tells that it is there: {err}");
+    assert!(place.told("ask").is_empty(), "{err}");
+    let child = asking.start("sleep 3");
+    std::thread::sleep(Duration::from_millis(500));
+    let refused = asking.grant(&format!("{data}/l/key"), &[]);
+    assert_ne!(refused.status, 0, "{refused:?}");
+    assert!(place.told("grant").is_empty(), "{refused:?}");
+    text(child);
+}
+
 /// The policy file may be named from where the run starts; what cannot be written is told in words.
 #[test]
 fn always_writes_to_the_file_that_was_named_from_below() {
