@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+use ringfence_plan::syscalls;
 use ringfence_sys::memory;
 use rustix::event::{Timespec, poll};
 use rustix::fs::{self, Mode, OFlags};
@@ -36,8 +37,14 @@ pub(crate) fn lives(proc: impl AsFd, thread: &str) -> bool {
     state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
 }
 
-/// What it is going to do, and with what, as its system call says.
-pub(crate) fn intent(proc: &OwnedFd, thread: i32) -> (Purpose, Option<OsString>) {
+/// What it is going to do, as its system call says, and with what, where its way ended at `path`: that, with the rest of the path that it
+/// named. `links`: what a path leads to by links of the sandbox's own.
+pub(crate) fn intent(
+    proc: &OwnedFd,
+    thread: i32,
+    path: &Path,
+    links: impl Fn(&Path) -> PathBuf,
+) -> (Purpose, Option<PathBuf>) {
     let mut waits = 0..SETTLING;
     let line = loop {
         match text(proc, &format!("{thread}/syscall")) {
@@ -56,12 +63,88 @@ pub(crate) fn intent(proc: &OwnedFd, thread: i32) -> (Purpose, Option<OsString>)
     };
     let arguments: Vec<u64> =
         fields.map_while(|field| u64::from_str_radix(field.strip_prefix("0x")?, 16).ok()).collect();
-    let (purpose, name) = purpose(number, &arguments);
-    let address = name.and_then(|name| arguments.get(name)).copied();
-    (purpose, address.and_then(|address| string(thread, address)))
+    let argument = |number: usize| arguments.get(number).copied();
+    let rest = |name: &Named| {
+        let text = string(thread, argument(name.path)?.checked_add(name.from)?)?;
+        let mut parts = Path::new(&text).components().peekable();
+        let mut named = PathBuf::new();
+        if !Path::new(&text).is_absolute() {
+            // Where it begins no link is on the way up.
+            named = begin(proc, thread, name.directory.and_then(argument))?;
+            while let Some(part) =
+                parts.next_if(|part| matches!(part, Component::CurDir | Component::ParentDir))
+            {
+                if part == Component::ParentDir {
+                    named.pop();
+                }
+            }
+        }
+        named.extend(parts);
+        rest(path, &links(&lexical(&named)?))
+    };
+    let named = names(number, &arguments);
+    // Of two names it is the one that leads there.
+    let met = named.iter().find_map(|named| Some((named.purpose, rest(named)?)));
+    let (purpose, rest) =
+        met.unwrap_or_else(|| (named.first().map_or(Purpose::Look, |named| named.purpose), PathBuf::new()));
+    (purpose, (!rest.as_os_str().is_empty()).then(|| path.join(rest)))
 }
 
-/// By the call and its flags; and which of its arguments is the path.
+/// A path that a call names.
+struct Named {
+    purpose: Purpose,
+    /// The argument with the directory to begin at, and the one with the path.
+    directory: Option<usize>,
+    path: usize,
+    /// Where it begins there.
+    from: u64,
+}
+
+/// Bytes before the path in an address of a socket (unix(7)).
+const FAMILY: u64 = 2;
+
+/// All of a call's, those that are looked up first before the others.
+fn names(number: i64, arguments: &[u64]) -> Vec<Named> {
+    let named = |purpose, (directory, path): (Option<u8>, u8)| Named {
+        purpose,
+        directory: directory.map(usize::from),
+        path: path.into(),
+        from: 0,
+    };
+    let Ok(short) = i32::try_from(number) else { return Vec::new() };
+    if let Some([old, new]) = syscalls::renames(short) {
+        return vec![named(Purpose::Remove, *old), named(Purpose::Write, *new)];
+    }
+    let (of, path) = purpose(number, arguments);
+    if let Some(path) = path {
+        return vec![Named { purpose: of, directory: path.checked_sub(1), path, from: 0 }];
+    }
+    if number == libc::SYS_bind {
+        return vec![Named { from: FAMILY, ..named(Purpose::Write, (None, 1)) }];
+    }
+    let written = syscalls::written(short).unwrap_or_default().iter();
+    let written = written.filter(|(_, path)| *path != syscalls::NO_PATH).map(|at| named(Purpose::Write, *at));
+    let linked = match number {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_link => Some((None, 0)),
+        libc::SYS_linkat => Some((Some(0), 1)),
+        _ => None,
+    };
+    linked.into_iter().map(|at| named(Purpose::Look, at)).chain(written).collect()
+}
+
+/// Where a relative path begins.
+fn begin(proc: &OwnedFd, thread: i32, directory: Option<u64>) -> Option<PathBuf> {
+    // Descriptors are 32 bits wide.
+    let link = match directory.map(|directory| directory as u32 as i32) {
+        None | Some(libc::AT_FDCWD) => format!("{thread}/cwd"),
+        Some(number) => format!("{thread}/fd/{number}"),
+    };
+    let path = fs::readlinkat(proc, link, Vec::new()).ok()?;
+    Some(OsString::from_vec(path.into_bytes()).into())
+}
+
+/// By the call and its flags; and which of its arguments is the path, which stands behind the one with the directory to begin at.
 fn purpose(number: i64, arguments: &[u64]) -> (Purpose, Option<usize>) {
     let opened = |flags: usize| {
         let flags = arguments.get(flags).copied().unwrap_or(0);
@@ -75,7 +158,7 @@ fn purpose(number: i64, arguments: &[u64]) -> (Purpose, Option<usize>) {
             return (Purpose::Look, Some(0));
         }
         libc::SYS_creat | libc::SYS_mkdir => return (Purpose::Write, Some(0)),
-        libc::SYS_rmdir | libc::SYS_unlink | libc::SYS_rename => return (Purpose::Remove, Some(0)),
+        libc::SYS_rmdir | libc::SYS_unlink => return (Purpose::Remove, Some(0)),
         _ => {}
     }
     match number {
@@ -89,7 +172,7 @@ fn purpose(number: i64, arguments: &[u64]) -> (Purpose, Option<usize>) {
         | libc::SYS_faccessat2
         | libc::SYS_readlinkat => (Purpose::Look, Some(1)),
         libc::SYS_mkdirat | libc::SYS_mknodat => (Purpose::Write, Some(1)),
-        libc::SYS_unlinkat | libc::SYS_renameat | libc::SYS_renameat2 => (Purpose::Remove, Some(1)),
+        libc::SYS_unlinkat => (Purpose::Remove, Some(1)),
         _ => (Purpose::Look, None),
     }
 }
@@ -110,17 +193,16 @@ pub(crate) fn string(thread: i32, address: u64) -> Option<OsString> {
     None
 }
 
-/// What the task meant, where its way ended at `path`: the rest of the path that it named, if that leads through there. What leads up again
-/// from what is not there leads nowhere, and is left out.
-pub(crate) fn whole(path: &Path, named: &OsStr) -> Option<PathBuf> {
-    let end = path.file_name()?;
-    let mut names = Path::new(named).components();
-    match Path::new(named).strip_prefix(path) {
-        Ok(rest) => names = rest.components(),
-        Err(_) => drop(names.by_ref().find(|component| *component == Component::Normal(end))?),
-    }
-    let rest: PathBuf = names.take_while(|component| *component != Component::ParentDir).collect();
-    (!rest.as_os_str().is_empty()).then(|| path.join(rest))
+/// Without `.` and doubled slashes; what leads up again, behind where it began, leads on from there by links that nobody here looks at,
+/// or from what is not there: it and what follows are left out.
+fn lexical(named: &Path) -> Option<PathBuf> {
+    named.is_absolute().then(|| named.components().take_while(|part| *part != Component::ParentDir).collect())
+}
+
+/// What follows `path` in a path that leads through there by its own names. By a link of the task's own another way may end in the same
+/// name, and the rest of that is no path of the host's.
+fn rest(path: &Path, named: &Path) -> Option<PathBuf> {
+    named.strip_prefix(path).ok().map(Path::to_path_buf)
 }
 
 pub(crate) fn text(proc: impl AsFd, name: &str) -> Result<String, Errno> {
@@ -137,14 +219,36 @@ mod tests {
 
     #[test]
     fn the_rest_of_the_way() {
-        let whole = |path: &str, named: &str| whole(Path::new(path), OsStr::new(named));
-        assert_eq!(whole("/h/.aws", "/h/.aws/credentials"), Some("/h/.aws/credentials".into()));
-        assert_eq!(whole("/h/.aws", ".aws/credentials"), Some("/h/.aws/credentials".into()));
-        assert_eq!(whole("/h/.aws", "//h/.aws//sso///x/"), Some("/h/.aws/sso/x".into()));
-        assert_eq!(whole("/h/a/a", "/h/a/a/x"), Some("/h/a/a/x".into()));
-        assert_eq!(whole("/h/.aws", "/h/.aws/../.ssh"), None);
-        assert_eq!(whole("/h/.aws", "/h/.aws"), None);
-        assert_eq!(whole("/h/.aws", "/elsewhere"), None);
+        let rest = |path: &str, named: &str| rest(Path::new(path), &lexical(Path::new(named))?);
+        assert_eq!(rest("/h/.aws", "/h/.aws/credentials"), Some("credentials".into()));
+        assert_eq!(rest("/h/.aws", "//h/.aws/.//sso///x/"), Some("sso/x".into()));
+        assert_eq!(rest("/h/a/a", "/h/a/a/x"), Some("x".into()));
+        assert_eq!(rest("/h/.aws", "/h/.aws/../.ssh"), Some("".into()));
+        assert_eq!(rest("/h/.aws", "/h/.aws"), Some("".into()));
+        for other in ["/elsewhere", "/tmp/.aws/credentials", "/t/../h/.aws/credentials", ".aws/x"] {
+            assert_eq!(rest("/h/.aws", other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn calls_that_change_are_no_looks() {
+        let of = |number: i64| {
+            let names = names(number, &[0; 6]);
+            names.iter().map(|named| (named.purpose, named.directory, named.path)).collect::<Vec<_>>()
+        };
+        let (look, write, remove) = (Purpose::Look, Purpose::Write, Purpose::Remove);
+        assert_eq!(of(libc::SYS_symlinkat), [(write, Some(1), 2)]);
+        assert_eq!(of(libc::SYS_linkat), [(look, Some(0), 1), (write, Some(2), 3)]);
+        assert_eq!(of(libc::SYS_renameat2), [(remove, Some(0), 1), (write, Some(2), 3)]);
+        for call in [libc::SYS_truncate, libc::SYS_setxattr, libc::SYS_lremovexattr] {
+            assert_eq!(of(call), [(write, None, 0)]);
+        }
+        for call in [libc::SYS_utimensat, libc::SYS_fchmodat, libc::SYS_fchownat, libc::SYS_mkdirat] {
+            assert_eq!(of(call), [(write, Some(0), 1)]);
+        }
+        assert_eq!(of(libc::SYS_bind), [(write, None, 1)]);
+        assert_eq!(of(libc::SYS_statx), [(look, Some(0), 1)]);
+        assert!(of(libc::SYS_getpid).is_empty());
     }
 
     #[test]

@@ -154,15 +154,6 @@ fn prepare(inherited: &Inherited) -> Outcome<Option<Void<'_>>> {
     Ok(Some(void))
 }
 
-/// What the task is going to do, and with what below the name that is not there. Of a bait its opening says all.
-fn intent(proc: &OwnedFd, look: &Look) -> (Purpose, Option<PathBuf>) {
-    if look.act == Act::Opened {
-        return (Purpose::Read, None);
-    }
-    let (purpose, named) = caller::intent(proc, look.thread);
-    (purpose, named.and_then(|named| caller::whole(&look.path, &named)))
-}
-
 /// A detached mount (mount(8), fuse.txt).
 fn mount_fuse(fuse: &OwnedFd, ids: &Ids) -> Result<OwnedFd, Errno> {
     let (descriptor, uid, gid) =
@@ -255,16 +246,16 @@ impl Void<'_> {
         if look.act == Act::Asked {
             let number = QUESTIONS + self.questions % QUESTIONS;
             self.questions = self.questions.wrapping_add(1);
-            let (purpose, _) = caller::intent(&self.proc, look.thread);
+            let (purpose, _) = self.intent(&look);
             let what = Refused::Asked { path: look.path.into_os_string(), purpose };
             let process = caller::process(&self.proc, look.thread);
             let program = program.started_at(&self.proc, process);
             return send(self.told.as_fd(), &Message::Refused(Refusal { number, process, program, what }));
         }
+        let intent = self.intent(&look);
         let ledger = if look.act == Act::Opened { &mut self.incidents } else { &mut self.ledger };
         let path = [look.path.as_os_str().as_bytes()];
         // What lies below a name that is not there is told apart: the way ends at the same name.
-        let intent = intent(&self.proc, &look);
         let below = intent.1.as_deref().map(|below| below.as_os_str().as_bytes()).unwrap_or_default();
         let [file, script] = program.key();
         let number = match ledger.note_for(&path, &[file, script, below], intent.0.strength()) {
@@ -281,6 +272,14 @@ impl Void<'_> {
         let refusal = self.describe(number, &look, program, intent);
         self.unwritten.insert(number, look);
         send(self.told.as_fd(), &Message::Refused(refusal));
+    }
+
+    /// What the task is going to do, and with what below the name that is not there. Of a bait its opening says all.
+    fn intent(&self, look: &Look) -> (Purpose, Option<PathBuf>) {
+        if look.act == Act::Opened {
+            return (Purpose::Read, None);
+        }
+        caller::intent(&self.proc, look.thread, &look.path, |named| self.server.real(named))
     }
 
     fn next_beyond(&mut self) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ringfence_plan::Content;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -70,6 +70,12 @@ impl Server {
         Self { tree: Tree::new(nodes), owner, since, told, asks, asked }
     }
 
+    /// What a path leads to by the tree's own links: those the plan made, not the task.
+    #[must_use]
+    pub fn real(&self, path: &Path) -> PathBuf {
+        self.tree.real(path)
+    }
+
     /// Whether the owner is asked about something for which nobody waits now.
     #[must_use]
     pub fn leaves(&self) -> bool {
@@ -94,7 +100,7 @@ impl Server {
     }
 
     /// Shows a name that the owner is asked about, and answers the look that came upon it.
-    pub fn offer(&mut self, path: &std::path::Path, directory: bool, look: &Look, answer: &mut Vec<u8>) {
+    pub fn offer(&mut self, path: &Path, directory: bool, look: &Look, answer: &mut Vec<u8>) {
         self.tree.add(path, &Content::Asked { directory });
         match self.tree.find(&look.path) {
             Some(number) if look.act == Act::Absent => {
@@ -107,7 +113,7 @@ impl Server {
     }
 
     /// The owner has spoken: requests that are answered with an error now.
-    pub fn decide(&mut self, path: &std::path::Path, decision: Decision) -> (Vec<u64>, i32) {
+    pub fn decide(&mut self, path: &Path, decision: Decision) -> (Vec<u64>, i32) {
         if decision == Decision::Ended {
             // With a directory goes what was asked about below it.
             let below =

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use ringfence_plan::{Content, Node};
 
 /// The root's number (FUSE_ROOT_ID); others follow.
 pub(crate) const ROOT: u64 = 1;
+/// As many links as the kernel follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
 
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -65,10 +67,32 @@ impl Tree {
     /// The node at a path.
     pub(crate) fn find(&self, path: &Path) -> Option<u64> {
         let names = path.strip_prefix("/").unwrap_or(path).components();
-        let below = |at, name: std::path::Component<'_>| {
-            self.get(at)?.children.get(name.as_os_str().as_bytes()).copied()
-        };
+        let below =
+            |at, name: Component<'_>| self.get(at)?.children.get(name.as_os_str().as_bytes()).copied();
         names.into_iter().try_fold(ROOT, below)
+    }
+
+    /// What a path leads to by links of the tree's, as far as it has them.
+    pub(crate) fn real(&self, path: &Path) -> PathBuf {
+        let mut real = path.to_path_buf();
+        for _ in 0..MOST_LINKS {
+            let mut ways = real.ancestors();
+            let link = ways.find_map(|at| match &self.get(self.find(at)?)?.content {
+                Content::Link { target } => Some((at, at.parent()?.join(target))),
+                _ => None,
+            });
+            let Some((at, target)) = link else { break };
+            let mut followed = PathBuf::from("/");
+            let rest = real.strip_prefix(at).unwrap_or(Path::new(""));
+            for part in target.components() {
+                match part {
+                    Component::ParentDir => drop(followed.pop()),
+                    part => followed.push(part),
+                }
+            }
+            real = followed.join(rest);
+        }
+        real
     }
 
     /// All that lead to a path, are there, or lie below.

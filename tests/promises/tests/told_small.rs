@@ -141,3 +141,58 @@ fn the_most_of_what_a_program_did_with_a_file_is_told() {
     let refused = shown.iter().filter(|one| one["outcome"] == "refused" && one["listed"] == true).count();
     assert_eq!(count, refused, "{shown:?}");
 }
+
+/// Outside of every grant, as what it was going to be, and by its whole name: a line that lets a tree be read would not help.
+#[test]
+fn what_changes_a_file_is_told_as_a_change() {
+    if !heard() {
+        return;
+    }
+    let place = Place::in_home();
+    let base = place.base.path().join("beside").display().to_string();
+    let script = format!(
+        "import os, socket\n\
+         for call in (lambda: os.truncate('{base}/truncate', 0), lambda: os.symlink('x', '{base}/symlink'),\n\
+         \x20        lambda: os.utime('{base}/utime'), lambda: os.setxattr('{base}/xattr', 'user.a', b'x'),\n\
+         \x20        lambda: os.chmod('{base}/chmod', 0o600), lambda: os.link('plain', '{base}/link'),\n\
+         \x20        lambda: os.rename('plain', '{base}/rename'), lambda: os.rename('{base}/old', 'new'),\n\
+         \x20        lambda: socket.socket(socket.AF_UNIX).bind('{base}/bind')):\n\
+         \x20   try: call()\n\
+         \x20   except OSError as error: print(error)\n"
+    );
+    place.write("plain", "x");
+    place.write("change.py", &script);
+    let outcome = place.run("", "/usr/bin/python3 -S change.py");
+    let told: Vec<(String, String)> = place
+        .told("file.deny")
+        .iter()
+        .filter_map(|event| {
+            let name = event["asked"].as_str()?.strip_prefix(&base)?.trim_start_matches('/');
+            Some((name.to_owned(), event["purpose"].as_str()?.to_owned()))
+        })
+        .collect();
+    for name in ["truncate", "symlink", "utime", "xattr", "chmod", "link", "rename", "bind"] {
+        assert!(told.contains(&(name.into(), "write".into())), "{name}: {told:?} {outcome:?}");
+    }
+    assert!(told.contains(&("old".into(), "remove".into())), "{told:?} {outcome:?}");
+}
+
+/// A link of the task's own is no name of what lies where it leads.
+#[test]
+fn what_a_link_of_the_tasks_names_is_no_path_of_the_hosts() {
+    if !heard() {
+        return;
+    }
+    let place = Place::in_home();
+    place.write(place.home.join(".ssh/key"), "SECRET\n");
+    place.write(place.home.join(".aws/seen"), "SECRET\n");
+    let script = "mkdir -p /tmp/.ssh && ln -s ~/.ssh/key /tmp/.ssh/environment; cat /tmp/.ssh/environment; \
+                  cd /tmp; cat .ssh/environment; cd ~; head -c1 .aws/seen; cd /usr; head -c1 ..$HOME/.kube/up; true";
+    let outcome = place.run("", script);
+    let told = place.told("file.deny");
+    let names: Vec<&str> = told.iter().filter_map(|event| event["asked"].as_str()).collect();
+    assert!(!told.is_empty() && names.iter().all(|name| !name.ends_with("environment")), "{names:?}");
+    for name in [".aws/seen", ".kube/up"] {
+        assert!(names.iter().any(|asked| asked.ends_with(&format!("/{name}"))), "{names:?} {outcome:?}");
+    }
+}
