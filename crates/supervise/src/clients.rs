@@ -113,6 +113,11 @@ impl Server<'_> {
                 _,
             )) => match &mut self.grants {
                 Some(grants) => grants.answer(self.boundary, ask, &client.socket),
+                // Nobody waits for what nobody can grant.
+                None if matches!(ask, Ask::Waiting) => {
+                    grants::answer(&client.socket, true, "");
+                    true
+                }
                 None => grants::refuse(&client.socket),
             },
             Ok((Ask::Answer { path, choice }, _)) => {

@@ -31,14 +31,18 @@ pub(crate) struct Prompt {
 fn text(question: &Question, size: Size) -> String {
     let refusal = &question.refusal;
     let path = question.path.to_string_lossy();
+    // Whoever looks at a directory alone is given all that lies below.
+    let directory = question.path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    let reading = match directory {
+        true => "grants reading this directory, with all below it, to this sandbox",
+        false => "grants reading it to this sandbox",
+    };
     let (does, what, yes) = match (entry_of(&question.path), &refusal.what) {
         (Some((Act::Start, entry)), _) => ("start:", entry, "lets it start in this sandbox"),
         (Some((Act::Reach, entry)), _) => ("connect to", entry, "lets this sandbox reach it"),
         (Some((Act::Use, entry)), _) => ("use", entry, "lets this sandbox use it"),
-        (None, Refused::Asked { purpose, .. }) => {
-            (purpose.word(), &*path, "grants reading it to this sandbox")
-        }
-        (None, _) => ("use", &*path, "grants reading it to this sandbox"),
+        (None, Refused::Asked { purpose, .. }) => (purpose.word(), &*path, reading),
+        (None, _) => ("use", &*path, reading),
     };
     let who = format!("ringfence: {} (process {}) wants to {does} ", named(refusal), refusal.process);
     let later = if question.lasting { "`a` to later ones too, " } else { "" };

@@ -203,3 +203,17 @@ fn entries_of_real_words_mean_those_words() {
         "{ran:?} {denied:?}"
     );
 }
+
+/// Who only looks at a directory is given all below it, which the owner is told.
+#[test]
+fn a_question_says_that_a_directory_is_granted_with_all_below_it() {
+    let asking = Asking::new();
+    std::fs::create_dir(format!("{}/tree", asking.data)).unwrap();
+    let script = format!("ls -d {0}/tree; cat {0}/one; true", asking.data);
+    let steps = "question(); first = asked\nif b'this directory, with all below it' not in seen: print(seen)\n\
+                 answer(b'n\\r', b'No such'); question()\n\
+                 if b'this directory' in seen[first:]: print(seen[first:])\nanswer(b'n\\r', b'No such'); end()\n";
+    let words = ["run", "--quiet", "--policy", &asking.policy, "--", "sh", "-c", &script];
+    let done = asking.under_terminal(&words, steps).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "status 0\n", "{done:?}");
+}

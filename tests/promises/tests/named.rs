@@ -339,3 +339,18 @@ fn a_keeper_holds_nothing_of_its_callers() {
     let free = std::process::Command::new("flock").arg("-n").arg(&lock).arg("true").status().unwrap();
     assert!(free.success(), "the lock is held while the sandbox lives");
 }
+
+/// That nothing can be granted is no line about somebody who waits.
+#[test]
+fn nobody_waits_where_nothing_can_be_granted() {
+    let place = Place::new();
+    let dev = Named::start(&place, "dev", &[]);
+    assert_eq!(dev.exec("true").status, 0);
+    for verb in ["explain", "ps"] {
+        let told = place.ringfence(&[&[verb][..], if verb == "ps" { &[] } else { &["dev"] }].concat());
+        assert!(told.status == 0 && !told.out.contains("grantable"), "{told:?}");
+    }
+    // Who wants to grant hears why not.
+    let refused = place.ringfence(&["grant", "dev", "--read", "/srv"]);
+    assert!(refused.status != 0 && refused.err.contains("approvals.grantable"), "{refused:?}");
+}
