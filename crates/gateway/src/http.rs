@@ -34,6 +34,7 @@ use crate::guard;
 use crate::issued;
 use crate::late::{method, refuse_late, tell_late};
 use crate::overrides::{overrides, overrides_method};
+use crate::resets::Resets;
 use crate::rewrite::{leave_connection, octets, rewritten};
 use crate::search::{Search, Stop};
 use crate::sigv4;
@@ -91,13 +92,17 @@ where
         let way = Rc::clone(&own);
         async move { Ok::<_, Infallible>(way.answer(asked(request)).await) }
     });
-    let stream = TokioIo::new(stream);
     if http2 {
+        let own = Rc::clone(&way);
+        let stream = TokioIo::new(Resets::new(stream, move |code| {
+            let why = format!("a request by HTTP/2 is malformed, and was ended ({code})");
+            refuse_late((Rc::clone(&own.gateway), own.target.clone()), why);
+        }));
         let mut server = Server2::new(Local);
         server.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD_LIST);
         let _ = server.serve_connection(stream, service).await;
     } else {
-        let mut served = pin!(server().serve_connection(stream, service).with_upgrades());
+        let mut served = pin!(server().serve_connection(TokioIo::new(stream), service).with_upgrades());
         let ended = match timeout(QUIET, &mut served).await {
             Ok(ended) => ended,
             Err(_) => {

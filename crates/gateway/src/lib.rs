@@ -40,6 +40,7 @@ mod publish;
 mod push;
 mod refusals;
 mod relay;
+mod resets;
 mod resolver;
 mod rewrite;
 mod search;

@@ -218,3 +218,41 @@ curl -sm9 -d a=b 'http://allowed.example:8088/?_method=DELETE' -o /dev/null; tru
     let told = world.place.read(world.place.workspace.join("explained")).unwrap_or_default();
     assert!(told.contains("more than 200 fields") && !told.contains("protocol = \"tcp\""), "{told}");
 }
+
+#[test]
+fn a_malformed_request_by_http2_is_told() {
+    let world = World::new();
+    let inside = r#"cat > two.py <<'END'
+import os, socket, ssl
+c = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"]); c.set_alpn_protocols(["h2"])
+s = c.wrap_socket(socket.create_connection(("allowed.example", 443), 5), server_hostname="allowed.example")
+frame = lambda kind, flags, stream, data: len(data).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + data
+field = lambda name, value: b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+def ask(path, *more):
+    head = ((b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"allowed.example"), (b":path", path))
+    return b"".join(field(*one) for one in head + more)
+s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+s.sendall(frame(1, 5, 1, ask(b"/repo/a b")))
+s.settimeout(2); f = s.makefile("rb")
+try:
+    while len(head := f.read(9)) == 9:
+        data = f.read(int.from_bytes(head[:3], "big"))
+        if head[3] in (3, 7): print("reset", data[-1])
+except OSError: pass
+END
+python3 two.py; curl -sm9 --http2 -o /dev/null -w '%{http_version} %{http_code}\n' https://allowed.example/repo/x; true"#;
+    let policy = world.policy(
+        "allow = [{ host = \"allowed.example\", methods = [\"GET\", \"POST\"], paths = [\"/repo/**\"] }]",
+    );
+    let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem; \"$RF\" run -q --policy {policy} --workspace . -- bash -c \"$(cat {})\"",
+        inside.display()
+    ));
+    assert_eq!(outcome.out, "reset 1\n2 200\n", "{outcome:?}");
+    assert!(
+        world.refused("allowed.example", 443, "malformed, and was ended (PROTOCOL_ERROR)"),
+        "{:#?}",
+        world.events()
+    );
+}
