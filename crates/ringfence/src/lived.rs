@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::failure::{Context, Failure};
 use crate::terminal::escape;
 
-/// One process, by the last program that it became.
+/// One process, by the last program that it became; without a number, a command that was refused before there was one.
 #[derive(Debug, Serialize)]
 pub(crate) struct Lived {
     process: i64,
@@ -75,8 +75,14 @@ pub(crate) fn tree(run: &RunDir) -> Result<Vec<Lived>, Failure> {
             "exec.deny" => {
                 // Most programs start others from a copy of themselves.
                 let asked = open.get(&process).or_else(|| open.get(&number("parent").unwrap_or_default()));
-                if let Some(refused) = asked.and_then(|at| found.get_mut(*at)) {
-                    refused.refused.push(words(detail));
+                match asked.and_then(|at| found.get_mut(*at)) {
+                    Some(asked) => asked.refused.push(words(detail)),
+                    // The sandbox's own command, or one of `exec`: no program of the task's asked for it.
+                    None if detail.get("program").is_none_or(|program| program == "") => {
+                        roots.push(found.len());
+                        found.push(Lived { refused: vec![words(detail)], ..started(&Value::Null, 0, 0) });
+                    }
+                    None => {}
                 }
             }
             _ => {}
@@ -138,6 +144,10 @@ pub(crate) fn render(lived: &[Lived]) -> String {
         let used = used.map(|((user, system), memory)| format!(", cpu {} ms, {memory} KiB", user + system));
         let line = |text: &str| escape(text.chars().take(120).collect::<String>().replace('\n', " "));
         let used = used.unwrap_or_default();
+        if one.process == 0 {
+            out.extend(one.refused.iter().map(|refused| format!("{indent}refused: {}\n", line(refused))));
+            continue;
+        }
         out.push_str(&format!("{indent}{} {} ({how}{used})\n", one.process, line(&one.command)));
         for refused in &one.refused {
             out.push_str(&format!("{indent}  refused: {}\n", line(refused)));

@@ -20,6 +20,8 @@ pub(crate) struct Told<'a> {
     /// The interpreter or loader that the command's file names, as far as the task could see it.
     pub(crate) needs: Option<&'a Path>,
     pub(crate) unfit: Option<Unfit>,
+    /// By which it was refused, where something looked at its start.
+    pub(crate) rule: Option<&'a str>,
 }
 
 /// What keeps it from starting whatever the policy is: its name, or its file.
@@ -92,7 +94,7 @@ pub(crate) fn why(policy: &Policy, plan: &Plan, invoker: &Invoker, told: &Told<'
                         );
                         failure.hint(text).hint(usual(needs))
                     }
-                    _ => failure.hint(forbidden(policy, plan, &name, path.as_deref())),
+                    _ => failure.hint(forbidden(policy, plan, (&name, path.as_deref()), told)),
                 }
             }
         },
@@ -185,12 +187,22 @@ fn not_found(
 }
 
 /// The one reason why a file that is there may not be executed.
-fn forbidden(policy: &Policy, plan: &Plan, name: &OsStr, path: Option<&Path>) -> String {
+fn forbidden(policy: &Policy, plan: &Plan, (name, path): (&OsStr, Option<&Path>), told: &Told<'_>) -> String {
     let executable =
         |path: &Path| path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0);
     let own = path.is_some_and(|path| path.starts_with(&plan.workspace) || path.starts_with(plan.inside()));
+    // The key alone lets no script start whose interpreter is not listed.
+    let script = told.needs.filter(|needs| policy.commands.is_some() && !granted(plan, needs));
+    if let Some(rule) = told.rule.filter(|_| path.is_none_or(executable)) {
+        // What judged it knows the file behind links, and `explain` tells the same.
+        return rule.to_owned();
+    }
     match (path, &policy.commands) {
         (Some(path), _) if !executable(path) => "it lacks the execute permission: chmod +x".into(),
+        _ if own && !policy.from_workspace && script.is_some() => format!(
+            "it lies in the workspace, of which nothing starts without `commands.from_workspace`; and {}",
+            unlisted(plan, script.unwrap_or(Path::new("")))
+        ),
         _ if own && !policy.from_workspace => {
             "it lies in the workspace; to allow it: commands.from_workspace = true".into()
         }

@@ -29,11 +29,17 @@ impl Outcome {
     }
 }
 
-pub(crate) fn judge(policy: &Policy, plan: &Plan, invoker: &Invoker, ended: &Ended) -> Outcome {
+/// `rule`: by which the command was refused, where something looked at it.
+pub(crate) fn judge(
+    policy: &Policy,
+    plan: &Plan,
+    invoker: &Invoker,
+    (ended, rule): (&Ended, Option<&str>),
+) -> Outcome {
     const KILLED: u8 = 128 + 9;
     let failed = |failure| Outcome::new(Err(failure), None);
     for message in &ended.messages {
-        if let Some(failure) = unexecuted(policy, plan, invoker, message) {
+        if let Some(failure) = unexecuted(policy, plan, invoker, (message, rule)) {
             return Outcome { idle: true, ..failed(failure) };
         }
     }
@@ -58,12 +64,12 @@ pub(crate) fn unexecuted(
     policy: &Policy,
     plan: &Plan,
     invoker: &Invoker,
-    message: &Message,
+    (message, rule): (&Message, Option<&str>),
 ) -> Option<Failure> {
     match message {
         Message::Failed { stage, errno, .. } => Some(construction(plan, *stage, *errno)),
         Message::NotExecuted { errno, needs, unfit, .. } => {
-            let told = Told { errno: *errno, needs: needs.as_deref(), unfit: *unfit };
+            let told = Told { errno: *errno, needs: needs.as_deref(), unfit: *unfit, rule };
             Some(not_executed::why(policy, plan, invoker, &told))
         }
         _ => None,

@@ -132,10 +132,12 @@ impl Refusals {
         cleaned.flatten().collect()
     }
 
-    /// Whether a command was refused with these words.
-    pub(crate) fn told(&self, words: &[String]) -> bool {
-        let same = |event: &Event| matches!(event, Event::ExecDeny { command, .. } if command == words);
-        self.commands.values().any(|(event, _)| same(event))
+    /// The rule by which a command was refused with these words.
+    pub(crate) fn rule(&self, words: &[String]) -> Option<&str> {
+        self.commands.values().find_map(|(event, _)| match event {
+            Event::ExecDeny { command, rule, .. } if command == words => Some(rule.as_str()),
+            _ => None,
+        })
     }
 
     /// The decoys that were opened, each with the program that did.

@@ -436,7 +436,8 @@ impl Run {
         let desk = socket.map(|socket| Desk::new(boundary, socket, &mut clerk));
         let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell, desk)
             .context("watching the sandbox")?;
-        let outcome = outcome::judge(self.policy, open.plan, &self.invoker, &ended);
+        let rule = open.refusals.rule(&words(open.plan));
+        let outcome = outcome::judge(self.policy, open.plan, &self.invoker, (&ended, rule));
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
         let outcome = outcome::leaked(outcome, ended.leaked.as_ref());
         let plan = open.plan;
@@ -524,7 +525,7 @@ impl Run {
             failure.status() == Failure::REFUSED
                 || failure.status() == Failure::NOT_FOUND && !failure.hints().is_empty()
         };
-        let told = refusals.told(&words(plan));
+        let told = refusals.rule(&words(plan)).is_some();
         if let Some(failure) = outcome.result.as_ref().err().filter(refused).filter(|_| !told) {
             let (rule, remedy) = not_executed::recorded(failure);
             let event = Event::ExecDeny {

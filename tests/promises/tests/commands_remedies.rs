@@ -465,3 +465,29 @@ fn a_file_of_a_name_that_is_drawn_is_offered_as_its_kind() {
     let outcome = start(&place, &policy(", \"cat -- /tmp/*.s\""), &["bash", "-c", script]);
     assert_eq!(outcome.out, "text\n", "{outcome:?}");
 }
+
+/// The line for the workspace was offered, which lets no script start beside `shell = false`, and the tree knew nothing of it.
+#[test]
+fn a_run_says_by_the_rule_that_explain_names_why_its_command_did_not_start() {
+    let place = new_place();
+    program(&place, "b.sh", "#!/bin/sh\n");
+    let policy = "[commands]\nallow = [\"ls **\"]\nshell = false\nfrom_workspace = false";
+    let outcome = start(&place, policy, &["./b.sh"]);
+    let (_, told) = offered(&place);
+    let rule = told.lines().find_map(|line| line.trim().strip_prefix("refused: ")).unwrap();
+    assert!(outcome.err.contains(&format!("hint: {rule}\n")), "{outcome:?} {told}");
+    let tree = place.ringfence(&["ps", "--tree", "last"]).out;
+    assert_eq!(tree.trim(), "refused: ./b.sh");
+    // A list alone refuses the interpreter next.
+    let outcome = start(&place, "[commands]\nallow = [\"ls\"]\nfrom_workspace = false", &["./b.sh"]);
+    assert!(!outcome.err.contains("to allow it: commands.from_workspace"), "{outcome:?}");
+    // An entry that names the file behind a link.
+    let tools = place.base.path().join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    std::fs::copy("/bin/true", tools.join("real")).unwrap();
+    std::os::unix::fs::symlink("real", tools.join("called")).unwrap();
+    let policy =
+        format!("[files]\nexec = [{tools:?}]\n[commands]\nallow = [\"{}/real --version\"]", tools.display());
+    let outcome = start(&place, &policy, &[tools.join("called").to_str().unwrap(), "x"]);
+    assert!(outcome.err.contains("but not with these arguments"), "{outcome:?}");
+}

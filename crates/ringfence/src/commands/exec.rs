@@ -162,7 +162,7 @@ fn status(
     let command = name.to_string_lossy();
     for message in messages {
         if let Message::NotExecuted { errno, needs, unfit, .. } = message {
-            let told = Told { errno: *errno, needs: needs.as_deref(), unfit: *unfit };
+            let told = Told { errno: *errno, needs: needs.as_deref(), unfit: *unfit, rule: None };
             if let Some(failure) = not_executed::by_itself(&name, &told) {
                 return Err(failure);
             }

@@ -159,7 +159,7 @@ fn serve(
             true => None,
             false => server.begin(first, standard.passed, standard.relays, pipe).map_err(not_confined)?,
         };
-        match unexecuted.and_then(|why| outcome::unexecuted(run.policy, plan, &run.invoker, &why)) {
+        match unexecuted.and_then(|why| outcome::unexecuted(run.policy, plan, &run.invoker, (&why, None))) {
             Some(failure) => Err(failure),
             None => {
                 rustix::io::write(&begun, run.directory.id().as_bytes()).context("saying that it is up")?;
