@@ -1,6 +1,8 @@
 //! Commands, switches and questions that are wider than they look.
 
-use ringfence_policy::{Children, CommandPattern, Origin, PathPattern, Policy, Rule, dead_entry, runs_code};
+use ringfence_policy::{
+    Children, CommandPattern, Origin, PathPattern, Policy, Rule, dead_entry, denied_entry, runs_code,
+};
 
 use crate::finding::{Found, Level};
 use crate::rules;
@@ -71,7 +73,8 @@ pub(crate) fn look(policy: &Policy, found: &mut Found) {
             for entry in &commands.allow {
                 listed(entry, policy, found);
             }
-            for entry in commands.allow.iter().chain(policy.guard.children.programs()) {
+            let listed = commands.allow.iter().chain(policy.guard.children.programs());
+            for entry in listed.chain(&policy.approvals.commands) {
                 dead(entry, policy, found);
             }
             if policy.from_workspace && !commands.allow.is_empty() {
@@ -133,17 +136,29 @@ fn listed(entry: &Rule<String>, policy: &Policy, found: &mut Found) {
     }
 }
 
-/// An entry that `commands.shell = false` makes void.
+/// An entry that `commands.shell = false` or `commands.deny` makes void.
 fn dead(entry: &Rule<String>, policy: &Policy, found: &mut Found) {
     let shell = policy.guard.shell.as_ref().map(|rule| &rule.origin);
-    let pattern = CommandPattern::parse(&entry.value, "/").ok().filter(|_| !policy.guard.shell());
-    if let Some(why) = pattern.and_then(|pattern| dead_entry(&pattern, shell)) {
+    let Ok(pattern) = CommandPattern::parse(&entry.value, "/") else { return };
+    let by_shell = if policy.guard.shell() { None } else { dead_entry(&pattern, shell) };
+    if let Some(why) = by_shell {
         found.add(
             &rules::COMMAND_DEAD,
             Some(&entry.origin),
             format!("the entry `{}` lets nothing start", entry.value),
             why,
             "remove the entry, or name what is meant without it: the programs that it would start",
+        );
+    } else if let Some(denial) = denied_entry(&pattern, &policy.guard.deny) {
+        found.add(
+            &rules::COMMAND_DEAD,
+            Some(&entry.origin),
+            format!("the entry `{}` lets nothing start", entry.value),
+            format!(
+                "`{}` in `commands.deny` ({}) stands above it, and above every grant",
+                denial.value, denial.origin
+            ),
+            "remove the entry, or say less in the denial",
         );
     }
 }

@@ -36,7 +36,7 @@ rules! {
     SOCKET_GRANTED, "socket-granted", High, "A socket of the host: its server takes whoever connects for the user who started the sandbox.";
     COMMANDS_ANY, "commands-any", Note, "Any program in an executable tree may start.";
     COMMAND_INTERPRETER, "command-interpreter", Low, "A listed interpreter may run any code: the list bounds which programs start, and no more.";
-    COMMAND_DEAD, "command-dead", Note, "A listed entry lets nothing start: `commands.shell = false` refuses it.";
+    COMMAND_DEAD, "command-dead", Note, "A listed entry lets nothing start: `commands.shell = false` or `commands.deny` refuses it.";
     COMMAND_CHILDREN, "command-children", Medium, "Listed commands may start anything: the list bounds only what is started first.";
     COMMAND_BROUGHT, "command-brought", Note, "The task may run programs that it built, of any kind, beside the list.";
     COMMAND_SENDS, "command-sends", Low, "A client that sends files anywhere may be started with any arguments, and there is a network.";

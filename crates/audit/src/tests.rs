@@ -165,6 +165,19 @@ fn commands_credentials_and_switches_are_ranked() {
             "allow = [\"python3\", \"gdb --version\", \"/usr/own/xargs\", \"find\", \"git **\"]\nshell = false",
         ),
     );
+    for (lists, deny, other) in [
+        ("allow = [\"cat\", \"git push *\"]", "git push", "git push --force"),
+        ("allow = [\"cat\", \"/usr/bin/git-push **\"]", "git push", "git pull"),
+        ("allow = [\"cat\", \"/usr/bin/curl -I **\"]", "curl", "/opt/curl"),
+        (
+            "allow = [\"cat\"]\n[approvals]\ngrantable = { commands = [\"git push **\"] }",
+            "git push",
+            "git push ./x",
+        ),
+    ] {
+        let of = |deny: &str| commands(&format!("deny = [\"{deny}\"]\n{lists}"));
+        tells("command-dead", Level::Note, &of(deny), &of(other));
+    }
     tells("command-children", Level::Medium, &commands("allow = [\"make\"]\nchildren = \"free\""), &none);
     tells("command-brought", Level::Note, &commands("allow = [\"cat\"]\nfrom_workspace = true"), &none);
     let network = "\n[network]\nallow = [\"a.example.org\"]";

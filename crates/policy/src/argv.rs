@@ -170,10 +170,16 @@ impl CommandPattern {
     /// The first argument, where only one is meant: patterns are found by it.
     #[must_use]
     pub fn first_word(&self) -> Option<&[u8]> {
-        match self.items.as_deref()?.first()? {
-            Item::Word(Word::Literal(word)) => Some(word),
+        self.leading_words().first().copied()
+    }
+
+    /// The arguments before the first wildcard, path or group.
+    pub(crate) fn leading_words(&self) -> Vec<&[u8]> {
+        let word = |item| match item {
+            &Item::Word(Word::Literal(ref word)) => Some(word.as_slice()),
             _ => None,
-        }
+        };
+        self.items.iter().flatten().map_while(word).collect()
     }
 
     /// The arguments, where no wildcard and no group is among them.
@@ -280,15 +286,10 @@ impl CommandPattern {
 
     /// Whether another pattern's words, all of them literal, are meant wherever the process stands.
     fn means(&self, other: &Self) -> bool {
-        let word = |item: &Item| match item {
-            Item::Word(Word::Literal(word)) => Some(word.clone()),
-            _ => None,
-        };
-        let words: Option<Vec<_>> = other.items.iter().flatten().map(word).collect();
-        let Some(words) = words.filter(|_| other.items.is_some() && !self.names_paths()) else {
+        let words = other.leading_words();
+        if other.items.as_ref().is_none_or(|items| items.len() != words.len()) || self.names_paths() {
             return false;
-        };
-        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        }
         let nowhere = Place { workspace: b"/", copy: None, home: None, directory: b"/" };
         self.matches(&words, nowhere, As::Allow)
     }

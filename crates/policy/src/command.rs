@@ -181,6 +181,23 @@ impl Judge<'_> {
     }
 }
 
+/// The denial that refuses all that an entry means, as far as their words say: what begins with denied words is denied whole.
+pub fn denied_entry<'a>(entry: &CommandPattern, deny: &'a [Rule<String>]) -> Option<&'a Rule<String>> {
+    let line = Line { program: &entry.program, arguments: entry.leading_words() };
+    let (name, git) = (line.program.rsplit('/').next(), line.of_git());
+    let place = Place { workspace: b"/", copy: None, home: None, directory: b"/" };
+    deny.iter().find(|rule| {
+        // What names a path depends on where a process stands.
+        let pattern = CommandPattern::parse(&rule.value, "/").ok().filter(|pattern| !pattern.names_paths());
+        pattern.is_some_and(|pattern| {
+            let anywhere = !pattern.program.contains('/');
+            let same = pattern.program == entry.program || anywhere && Some(&*pattern.program) == name;
+            same && pattern.matches(&line.arguments, place, As::Deny)
+                || anywhere && git.as_ref().is_some_and(|words| denies_of_git(pattern, words, place))
+        })
+    })
+}
+
 /// The list, and where it was written.
 pub(crate) fn list_at(policy: &Policy) -> String {
     let origin = policy.origins.get("commands.allow").map(|origin| format!(" ({origin})"));
