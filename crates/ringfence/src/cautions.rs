@@ -12,6 +12,16 @@ use crate::unwise;
 pub(crate) const STARTS_ANY: &str =
     "unwise: it starts whatever file it is given; the program itself is the entry to add";
 
+/// Of a dynamic loader, whose entry alone lets nothing run.
+pub(crate) const MAPS_LISTED: &str = "no line is offered: beside a list it runs only what is listed as well; the program itself is the entry to add";
+
+/// Whether it is called by the name of one: libraries and programs are mapped by it, and not by the kernel.
+pub(crate) fn is_dynamic_loader(command: &str) -> bool {
+    let words = ringfence_policy::command_words(command);
+    let name = words.first().and_then(|file| file.rsplit('/').next()).unwrap_or_default();
+    is_loader(name) && name.starts_with("ld") && name.contains(".so")
+}
+
 /// Of arguments in the home that an entry permits.
 pub(crate) const BY_THIS_PATH: &str = "in tier `landlock` by this path alone: what a task's own `~` leads to is another directory there, of which no entry permits anything";
 /// Of a known secret.
@@ -136,7 +146,10 @@ pub(crate) fn caution(
 
 /// Of a program that was refused, changed, or started without variables.
 fn of_command(target: &str, purpose: &str, rule: &str, remedy: &mut Vec<String>) -> Option<String> {
-    if rule.ends_with(LOADER) {
+    if rule.ends_with(LOADER) && is_dynamic_loader(target) {
+        remedy.clear();
+        Some(MAPS_LISTED.to_owned())
+    } else if rule.ends_with(LOADER) {
         Some(STARTS_ANY.to_owned())
     } else if purpose == "deny" && remedy.last().is_some_and(|line| is_of_all(line, target)) {
         Some(

@@ -246,7 +246,7 @@ fn one_of_many_programs_is_named_by_what_it_was_called() {
 }
 
 #[test]
-fn the_loader_has_an_entry_that_works_and_is_called_unwise() {
+fn no_line_is_offered_for_the_loader_which_runs_nothing_by_its_entry_alone() {
     let place = new_place();
     let loader = std::fs::read_dir("/lib64").unwrap().map(|entry| entry.unwrap().path());
     let loader = loader.into_iter().find(|path| path.to_string_lossy().contains("ld-linux")).unwrap();
@@ -257,12 +257,14 @@ fn the_loader_has_an_entry_that_works_and_is_called_unwise() {
     assert_eq!(start(&place, &list(""), &words).status, 126);
     let (lines, told) = offered(&place);
     let entry = format!("{} /usr/bin/basename /a", real.display());
-    assert_eq!(lines, [format!("allow = [\"{entry}\"]")], "{told}");
-    assert!(told.contains("unwise: it starts") && !told.contains("only its removal"), "{told}");
+    assert_eq!(lines, [""; 0], "{told}");
+    let instead = "the program itself is the entry to add";
+    assert!(told.contains(instead) && !told.contains("only its removal"), "{told}");
+    assert_eq!(start(&place, &list(&format!(", \"{entry}\"")), &words).out, "");
     let policy = place.policy(&list(""));
     let beforehand = place.ringfence(&["explain", "--policy", &policy, "--command", &command]).out;
-    for part in ["a loader, which starts any program", "unwise: it starts", lines[0].as_str()] {
-        assert!(beforehand.contains(part), "{part}: {beforehand}");
+    for part in ["a loader, which starts any program", instead] {
+        assert!(beforehand.contains(part) && !beforehand.contains("to allow it"), "{part}: {beforehand}");
     }
     // Where no mount forbids to map a program of PATH, that is refused still.
     let outcome = start(&place, &list(&format!(", \"{entry}\", \"basename\"")), &words);

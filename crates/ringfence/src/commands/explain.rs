@@ -199,7 +199,10 @@ fn of_command(
     let mut begun = answer("start", command, &decision, remedy);
     let homely = command != written && begun.allowed && begun.rule.contains("`commands.allow`");
     begun.caution = homely.then(|| cautions::BY_THIS_PATH.to_owned());
-    if !begun.allowed && !begun.remedy.is_empty() {
+    if begun.rule.ends_with(LOADER) && cautions::is_dynamic_loader(command) {
+        begun.remedy.clear();
+        begun.caution = Some(cautions::MAPS_LISTED.to_owned());
+    } else if !begun.allowed && !begun.remedy.is_empty() {
         begun.caution = unwise::command(command);
     }
     // Of a script that is refused, what it needs beside the entry that is offered.
