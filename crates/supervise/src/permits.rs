@@ -216,7 +216,13 @@ impl Grants<'_> {
             self.decide(boundary, &name, Choice::Refuse);
         }
         match (found, waits) {
-            (0, false) => answer(client, false, &format!("`{entry}` is not granted")),
+            (0, false) => {
+                let own = self.permits.iter().filter(|permit| permit.act == act);
+                let all: Vec<_> = own.map(|permit| format!("`{}`", permit.entry)).collect();
+                let all =
+                    if all.is_empty() { "nothing of the kind is".to_owned() } else { all.join(", ") + " is" };
+                answer(client, false, &format!("`{entry}` is not granted: {all}"));
+            }
             (0, true) => answer(client, true, &format!("`{entry}` is refused to whoever waits for it")),
             _ => answer(client, true, &act.withdrawn(entry)),
         }

@@ -32,6 +32,30 @@ impl Owned {
     }
 }
 
+/// What `check` says of an entry, and what there is instead.
+#[test]
+fn what_is_no_grant_is_told_with_its_mend() {
+    let owned = Owned::new(
+        "[commands]\nallow = [\"cat\"]\n[approvals]\ngrantable = { commands = [\"id **\", \"ls\"] }",
+    );
+    let start = ["start", "dev", "--policy", &owned.policy, "--workspace", "."];
+    assert_eq!(owned.place.ringfence(&start).status, 0);
+    for (command, mend) in
+        [("head | x", "hint: "), ("", "hint: remove it"), ("wc -l", "covers `wc -l`: it has `id **`, `ls`")]
+    {
+        let refused = owned.grant("dev", command, &[]);
+        assert!(refused.status == 126 && refused.err.contains(mend), "{command}: {refused:?}");
+    }
+    let none = owned.revoke("dev", "zzz");
+    assert!(none.err.contains("`zzz` is not granted: nothing of the kind is"), "{none:?}");
+    assert_eq!(owned.grant("dev", "id -u", &[]).status, 0);
+    let other = owned.revoke("dev", "id");
+    assert!(other.err.contains("`id` is not granted: `id -u` is"), "{other:?}");
+    assert_eq!(owned.place.ringfence(&["stop", "dev"]).status, 0);
+    let empty = owned.place.ringfence(&["explain", "--policy", &owned.policy, "--command", ""]);
+    assert!(empty.status != 0 && empty.err.contains("it is empty"), "{empty:?}");
+}
+
 #[test]
 fn a_command_is_granted_for_a_time_and_taken_away() {
     let owned = Owned::new(

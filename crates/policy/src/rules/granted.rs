@@ -26,6 +26,9 @@ fn missing<'a>(
     meant.judged(execution.file).filter(|one| !listed(one)).cloned().collect()
 }
 
+/// Entries that a refusal names.
+const MOST_TOLD: usize = 8;
+
 impl CommandRules {
     /// The words of the grant that the owner may be asked for where this was refused.
     #[must_use]
@@ -101,8 +104,13 @@ impl CommandRules {
         };
         let found = self.grantable.entries.iter().enumerate().position(covers);
         let rule = found.and_then(|at| Some((at, self.grantable.entries.get(at)?)));
-        let (at, rule) =
-            rule.ok_or_else(|| format!("no entry of `approvals.grantable.commands` covers `{shown}`"))?;
+        let none = || {
+            let all = self.grantable.entries.iter().take(MOST_TOLD);
+            let all = all.filter_map(|entry| entry.told.split(" in `approvals.").next());
+            let all = all.collect::<Vec<_>>().join(", ");
+            format!("no entry of `approvals.grantable.commands` covers `{shown}`: it has {all}")
+        };
+        let (at, rule) = rule.ok_or_else(none)?;
         let mut files = files_of(at);
         if wanted.program != rule.written {
             files.retain(|file| *file == asked);

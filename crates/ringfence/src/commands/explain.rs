@@ -415,6 +415,9 @@ fn caution(
 
 /// No shell reads the command: what would mean something to one is refused, not taken for a letter.
 fn only_words(command: &str) -> Result<(), Failure> {
+    if command.trim().is_empty() {
+        return Err(Failure::new("`--command`: it is empty").hint("name a program, and its arguments"));
+    }
     let mut quoted = false;
     let operator = command.chars().find(|letter| {
         quoted ^= *letter == '\'';

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use ringfence_confine::Message;
-use ringfence_policy::Endpoint;
+use ringfence_policy::{CommandPattern, Endpoint};
 use ringfence_record::Timestamp;
 use ringfence_supervise::{Act, Ask, Sandbox};
 use serde::Serialize;
@@ -184,7 +184,16 @@ fn tell(name: &str, ask: &Ask, json: bool) -> Result<u8, Failure> {
         return Ok(if done { 0 } else { Failure::REFUSED });
     }
     if !done {
-        return Err(Failure::new(text).with_status(Failure::REFUSED));
+        let failure = Failure::new(text).with_status(Failure::REFUSED);
+        // An entry that none could be: the mend is known here, too.
+        let help = match ask {
+            Ask::Permit { act: Act::Start, entry, .. } => {
+                CommandPattern::parse(entry, &invoker.home.to_string_lossy()).err()
+            }
+            _ => None,
+        };
+        let help = help.and_then(|invalid| invalid.help);
+        return Err(help.into_iter().fold(failure, Failure::hint));
     }
     let until = until.map(|until| format!(", until {}", until.to_seconds())).unwrap_or_default();
     terminal::print(&terminal::escape(text + &until));
