@@ -17,6 +17,10 @@ struct Chain {
     words: Vec<String>,
     #[serde(default)]
     starts: Vec<String>,
+    #[serde(default)]
+    parts: Vec<String>,
+    #[serde(default)]
+    scripts: Vec<String>,
     pager: Option<String>,
     network: Option<String>,
     #[serde(default)]
@@ -32,6 +36,10 @@ pub const POSTGRESQL: &str = "/usr/lib/postgresql";
 pub enum Need<'a> {
     /// It starts this command.
     Start(&'a str),
+    /// It starts this part of its own, without which it does nothing.
+    Part(&'a str),
+    /// It starts this for scripts of packages.
+    Script(&'a str),
     /// It starts this command where it writes to a terminal.
     Pager(&'a str),
     /// It talks to this host, in words.
@@ -58,6 +66,8 @@ pub fn needs(name: &str, word: Option<&str>) -> Vec<Need<'static>> {
     let mut found = Vec::new();
     for chain in list().iter().filter(meant) {
         found.extend(chain.starts.iter().map(|start| Need::Start(start)));
+        found.extend(chain.parts.iter().map(|part| Need::Part(part)));
+        found.extend(chain.scripts.iter().map(|script| Need::Script(script)));
         found.extend(chain.pager.iter().map(|pager| Need::Pager(pager)));
         found.extend(chain.network.iter().map(|host| Need::Network(host)));
         found.extend(chain.reads.iter().map(|path| Need::Read(path)));
@@ -74,6 +84,8 @@ mod tests {
         assert!(needs("git", Some("push")).contains(&Need::Start("ssh")));
         assert_eq!(needs("git", Some("log")), [Need::Pager("less")]);
         assert!(needs("git", Some("status")).is_empty() && needs("git", None).is_empty());
+        assert!(needs("gcc", Some("x.c")).contains(&Need::Part("cc1")));
+        assert_eq!(needs("npm", Some("test")), [Need::Script("node FILE"), Need::Script("sh")]);
         assert_eq!(needs("make", None), [Need::Start("sh"), Need::Start("cc")]);
     }
 }

@@ -15,6 +15,9 @@ use ringfence_policy::{
 use crate::cautions::is_any;
 use crate::wrappers;
 
+/// What is done with a part of a command's own.
+pub(crate) const PART: &str = "start its part";
+
 /// One link of it: what is done, to what, and what the policy says.
 pub(crate) struct Link {
     pub(crate) action: &'static str,
@@ -87,6 +90,8 @@ pub(crate) fn of(
         links.push(match need {
             Need::Start(command) if command.starts_with('/') && !is_here(command) => continue,
             Need::Start(command) => start(command),
+            Need::Part(command) => Link { action: PART, ..start(command) },
+            Need::Script(command) => Link { action: "for scripts of packages, start", ..start(command) },
             Need::Pager(command) => Link { action: "at a terminal, start", ..start(command) },
             Need::Network(host) => {
                 // Where no host is named, the program is told by its arguments or its configuration: one that no policy names.

@@ -128,6 +128,23 @@ fn the_chain_says_what_the_policy_has_and_what_starts() {
     let npm = "[commands]\nallow = [\"npm?\", \"node? **\"]\nshell = false";
     let text = told(&place, npm, "npm test").out;
     assert!(!text.contains("(code from its input)"), "{text}");
+    // It runs by its own entry.
+    let text = told(&place, "[commands]\nallow = [\"cat\", \"npm?\"]", "npm ci").out;
+    assert!(text.contains("for scripts of packages, start node FILE: refused"), "{text}");
+}
+
+/// What a compiler is of no use without was named by nothing that says how it is allowed.
+#[test]
+fn the_parts_of_a_compiler_are_offered_in_one_line_that_works() {
+    let place = new_place();
+    place.write("x.c", "int main(void) { return 0; }\n");
+    let policy = |more: &str| format!("[commands]\nallow = [\"gcc\"]\n{more}");
+    let compile = ["gcc", "-o", "x", "x.c"];
+    assert_ne!(start(&place, &policy(""), &compile).status, 0);
+    let text = told(&place, &policy(""), &compile.join(" ")).out;
+    let (_, line) = text.split_once("to allow it: [commands] ").unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(start(&place, &policy(line.lines().next().unwrap()), &compile).status, 0, "{text}");
+    assert!(!told(&place, &policy("children = \"free\""), &compile.join(" ")).out.contains("to allow it"));
 }
 
 #[test]

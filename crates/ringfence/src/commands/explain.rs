@@ -226,6 +226,18 @@ fn of_command(
         ..answer(link.action, &link.target, &of_offer(link.decision, own), Vec::new())
     });
     answers.extend(further);
+    // A command that may start does nothing without its parts; a list of them that the policy has is not one to write anew.
+    let missing: Vec<_> = answers
+        .iter()
+        .filter(|one| one.action == chain::PART && !one.allowed)
+        .map(|one| &one.target)
+        .collect();
+    if started && own.commands.is_some() && own.guard.children == Children::Same && !missing.is_empty() {
+        let line = format!("children = {missing:?}");
+        if let Some(last) = answers.iter_mut().rfind(|one| one.action == chain::PART && !one.allowed) {
+            last.remedy = vec!["[commands]".to_owned(), line];
+        }
+    }
     answers
 }
 
