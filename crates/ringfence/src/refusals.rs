@@ -48,6 +48,8 @@ pub(crate) struct Refusals {
     /// The same of credentials and containers, of credentials that were used, and of secrets in what left: none takes another's place.
     credentials: BTreeMap<String, (Event, u64)>,
     uses: BTreeMap<String, (Event, u64)>,
+    /// And of granted connections that came to nothing, whose names the task may choose.
+    failed: BTreeMap<String, (Event, u64)>,
     leaks: BTreeMap<String, (Event, u64)>,
     /// Secrets that were masked or let through, beyond those in `leaks`.
     passed: u64,
@@ -88,6 +90,7 @@ impl Refusals {
             connects: BTreeMap::new(),
             credentials: BTreeMap::new(),
             uses: BTreeMap::new(),
+            failed: BTreeMap::new(),
             leaks: BTreeMap::new(),
             passed: 0,
             packets: BTreeMap::new(),
@@ -114,7 +117,7 @@ impl Refusals {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
         let known =
             known.chain(self.files.values()).chain(self.commands.values()).chain(self.tampered.values());
-        let known = known.chain(self.calls.values()).chain(self.rooms.known());
+        let known = known.chain(self.calls.values()).chain(self.failed.values()).chain(self.rooms.known());
         counted::refused(known.map(|(event, _)| event), &self.host)
     }
 
@@ -230,8 +233,8 @@ impl Refusals {
                 count(known, &mut self.others, key, &event, *times)
             }
             Refused::Failed { host, port, why, .. } => {
-                let key = format!("{port}\n{host}\n{why}\nfailed");
-                count(&mut self.uses, &mut self.others, key, &event, 1)
+                let key = format!("{port}\n{host}\n{why}");
+                count(&mut self.failed, &mut self.others, key, &event, 1)
             }
             Refused::Engine { request, rule } => {
                 let key = format!("{request}\n{rule}\nengine");

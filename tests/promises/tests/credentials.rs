@@ -523,3 +523,30 @@ ask("-u", "app:" + url.password, "https://denied.example/repo/other")
         assert!(outcome.out.contains(line), "{line}: {outcome:?} {:#?}", world.events());
     }
 }
+
+/// However many connections come to nothing before, by names that a wildcard grants.
+#[test]
+fn each_use_is_told_behind_a_flood_of_failures() {
+    let world = World::new();
+    let policy = world.policy(
+        "allow = [\"allowed.example\", \"*.flood.example:7000\"]\n[credentials.tracker]\nsource = { env = \"MY_TOKEN\" }\n\
+         hosts = [\"allowed.example\"]\npaths = [\"/repo/**\"]\nexpose = { env = \"TOK\" }",
+    );
+    let script = r#"python3 - <<'END'
+import concurrent.futures as c, socket
+def fail(n):
+    try: socket.create_connection((f"n{n}.flood.example", 7000), 20).recv(1)
+    except OSError: pass
+list(c.ThreadPoolExecutor(16).map(fail, range(4200)))
+END
+curl -sm9 -H "Authorization: Bearer $TOK" https://allowed.example/repo/last"#;
+    let script = world.place.write(world.place.base.path().join("script.sh"), script);
+    let outcome = world.host(&format!(
+        "export SSL_CERT_FILE=$BASE/ca.pem MY_TOKEN={TOKEN}; exec \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"",
+        script.display()
+    ));
+    assert!(outcome.out.contains("path=/repo/last"), "{outcome:?}");
+    let failed = world.events().iter().filter(|event| event["kind"] == "net.fail").count();
+    assert!(failed >= 4096, "{failed}");
+    assert!(told(&world, "credential.use", "tracker", ""));
+}
