@@ -22,6 +22,8 @@ static MALFORMED: &[(u32, &str)] = &[
 struct Frames {
     head: Vec<u8>,
     rest: usize,
+    /// Each code is told once of a connection: what is told waits in memory until it is written down.
+    told: Vec<u32>,
 }
 
 impl Frames {
@@ -43,7 +45,9 @@ impl Frames {
             }
             if let Some(code) = said.last_chunk().map(|code| u32::from_be_bytes(*code))
                 && let Some((_, name)) = MALFORMED.iter().find(|(own, _)| *own == code)
+                && !self.told.contains(&code)
             {
+                self.told.push(code);
                 tell(name);
             }
             let length = u32::from_be_bytes([0, *a, *b, *c]);
@@ -134,6 +138,7 @@ mod tests {
             frame(4, &[]),
             frame(7, &[0, 0, 0, 1, 0, 0, 0, 9, 1, 1, 1]),
             frame(7, &[0, 0, 0, 1, 0, 0, 0, 0]),
+            frame(3, &[0, 0, 0, 1]),
         ]
         .concat();
         for size in [1, 5, 1000] {
