@@ -38,8 +38,8 @@ pub(crate) struct Ways {
     /// How many are known when it is looked next.
     most: Cell<usize>,
     news: Notify,
-    /// How many there are of which nothing is known.
-    strangers: Cell<usize>,
+    /// Held once by each of which nothing is known.
+    strangers: Rc<()>,
 }
 
 impl Ways {
@@ -55,11 +55,9 @@ impl Ways {
                 news.await;
             }
         };
-        let before = self.strangers.get();
-        self.strangers.set(before + 1);
-        let asked = timeout(if before < MOST_STRANGERS { PATIENCE } else { HASTE }, told).await.ok();
-        self.strangers.set(self.strangers.get().saturating_sub(1));
-        asked
+        let stranger = Rc::clone(&self.strangers);
+        let few = Rc::strong_count(&stranger) <= 1 + MOST_STRANGERS;
+        timeout(if few { PATIENCE } else { HASTE }, told).await.ok()
     }
 
     fn tell(&self, from: SocketAddr, asked: SocketAddr) {
