@@ -12,7 +12,7 @@ use std::time::Instant;
 use ringfence_confine::gateway::Gateway;
 use ringfence_confine::keeper::Keeper;
 use ringfence_confine::survey::{self, Look};
-use ringfence_confine::{Boundary, Enclosure, Job, Nascent, Settle, probe};
+use ringfence_confine::{Boundary, Enclosure, Job, Message, Nascent, Settle, probe};
 use ringfence_leaks::Scanner;
 use ringfence_limits::Group;
 use ringfence_plan::{Exposed, Invoker, Plan, Request, Trust, VOID};
@@ -436,7 +436,8 @@ impl Run {
         let desk = socket.map(|socket| Desk::new(boundary, socket, &mut clerk));
         let ended = ringfence_supervise::run(boundary, signals, relays, screen, limiter, &mut tell, desk)
             .context("watching the sandbox")?;
-        let rule = open.refusals.rule(&words(open.plan));
+        let unexecuted = ended.messages.iter().any(|message| matches!(message, Message::NotExecuted { .. }));
+        let rule = if unexecuted { open.refusals.rule(&words(open.plan)) } else { None };
         let outcome = outcome::judge(self.policy, open.plan, &self.invoker, (&ended, rule));
         let outcome = outcome::limited(outcome, open.plan, open.limiter.as_ref(), report);
         let outcome = outcome::leaked(outcome, ended.leaked.as_ref());
@@ -525,8 +526,8 @@ impl Run {
             failure.status() == Failure::REFUSED
                 || failure.status() == Failure::NOT_FOUND && !failure.hints().is_empty()
         };
-        let told = refusals.rule(&words(plan)).is_some();
-        if let Some(failure) = outcome.result.as_ref().err().filter(refused).filter(|_| !told) {
+        let untold = |_: &&Failure| refusals.rule(&words(plan)).is_none();
+        if let Some(failure) = outcome.result.as_ref().err().filter(refused).filter(untold) {
             let (rule, remedy) = not_executed::recorded(failure);
             let event = Event::ExecDeny {
                 command: words(plan),
