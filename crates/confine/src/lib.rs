@@ -55,7 +55,7 @@ pub use guard::{Why, foreseen, is_program};
 pub use hosted::{Settle, begin as begin_hosted};
 pub use interpreter::Unfit;
 pub use landlock::{hidden_by_names, told_of_names};
-pub use mounter::{Opening, RESTACKED};
+pub use mounter::{NOT_LOCKED, Opening, RESTACKED};
 pub use nascent::{Nascent, begin};
 pub use orders::{Job, Size, Stream};
 pub use parent::{Boundary, Failure, WayOut};

@@ -7,14 +7,16 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use ringfence_plan::{Flags, Ids, Kind, Stacked, Tree, enforcer};
-use ringfence_sys::clone::{Forked, clone, unshare};
+use ringfence_sys::clone::{Forked, USER_NAMESPACE, clone, unshare};
 use ringfence_sys::seccomp::{self, Instruction};
 use ringfence_sys::{exec, fds};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree, unmount};
-use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, set_dumpable_behavior};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, WaitOptions, set_dumpable_behavior, set_parent_process_death_signal,
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,8 @@ const LIMIT: Timespec = Timespec { tv_sec: 4, tv_nsec: 0 };
 const MOUNTS: u64 = 0x0002_0000;
 /// Stands for the stacks among the numbers of grants.
 pub const RESTACKED: u32 = u32::MAX;
+/// What is hidden would not stay so after the end of a grant.
+pub const NOT_LOCKED: Errno = Errno::USERS;
 const READ: Flags = Flags { read_only: true, no_exec: true };
 
 /// Something of the host that is shown from now on, for reading.
@@ -65,6 +69,8 @@ struct Mounter {
     socket: OwnedFd,
     ids: Ids,
     sandbox: OwnedFd,
+    /// Its own mounts, in which the host is seen.
+    own: OwnedFd,
     masks: Masks,
     /// What is open: its mount, and the mount point to be removed afterwards.
     open: BTreeMap<u32, (OwnedFd, Option<(PathBuf, bool)>)>,
@@ -101,15 +107,16 @@ fn park(
         rustix::thread::set_name(c"ringfence-mount")?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         child::gain_no_privileges()?;
-        let sandbox = fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mounts = || fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let sandbox = mounts()?;
         unshare(MOUNTS)?;
-        Ok((sandbox, masks(&ids)?, Stacks::keep(stacked, passed.into_iter(), &ids)?))
+        Ok(([sandbox, mounts()?], masks(&ids)?, Stacks::keep(stacked, passed.into_iter(), &ids)?))
     };
     match parked() {
-        Ok((sandbox, masks, stacks)) => {
+        Ok(([sandbox, own], masks, stacks)) => {
             let [file, directory] = masks.both();
             // The caller's streams among the rest: whoever reads those waits for all who hold them.
-            let mut kept = vec![&socket, &sandbox, file, directory];
+            let mut kept = vec![&socket, &sandbox, &own, file, directory];
             kept.extend(stacks.descriptors());
             fds::keep_only(&kept);
             let program: Vec<Instruction> = enforcer::mounter()
@@ -119,7 +126,7 @@ fn park(
             if let Err(errno) = seccomp::install(&program) {
                 return Err((socket, errno));
             }
-            Ok(Mounter { socket, ids, sandbox, masks, open: BTreeMap::new(), stacks })
+            Ok(Mounter { socket, ids, sandbox, own, masks, open: BTreeMap::new(), stacks })
         }
         Err(errno) => Err((socket, errno)),
     }
@@ -169,12 +176,10 @@ impl Mounter {
         let kind = if directory { Kind::Directory } else { Kind::File };
         let tree =
             Tree { host: path.clone(), kind, device: 0, inode: 0, recursive: directory, mapped: false };
-        let mount = self.masked(root::open(&tree, false)?, &path, &hidden)?;
-        self.inside(|| {
-            let at = mount_point(&path, directory, own)?;
-            root::set(mount.as_fd(), READ, true)?;
-            root::attach(mount.as_fd(), at.as_fd())
-        })?;
+        let mount = root::open(&tree, false)?;
+        root::set(mount.as_fd(), READ, true)?;
+        let mount = self.masked(mount, &path, &hidden)?;
+        self.inside(|| root::attach(mount.as_fd(), mount_point(&path, directory, own)?.as_fd()))?;
         self.open.insert(number, (mount, own.then_some((path, directory))));
         Ok(())
     }
@@ -184,7 +189,6 @@ impl Mounter {
         if hidden.is_empty() {
             return Ok(mount);
         }
-        root::set(mount.as_fd(), Flags::default(), true)?;
         root::attach(mount.as_fd(), find(path, OFlags::empty())?.as_fd())?;
         let cover = |(hidden, directory): &(PathBuf, bool)| {
             let below = hidden.strip_prefix(path).map_err(|_| Errno::INVAL)?;
@@ -193,15 +197,33 @@ impl Mounter {
             let place = fs::openat2(&mount, below, flags, Mode::empty(), resolve)?;
             root::attach(self.masks.one(*directory)?.as_fd(), place.as_fd())
         };
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH
-            | OpenTreeFlags::AT_RECURSIVE;
         // What could not be hidden is not shown either.
-        let whole = hidden.iter().try_for_each(cover).and_then(|()| open_tree(&mount, c"", flags));
+        let whole = hidden.iter().try_for_each(cover).and_then(|()| self.locked(&mount));
         take_away(&mount)?;
         rustix::process::fchdir(find(Path::new("/"), OFlags::DIRECTORY)?)?;
         whole
+    }
+
+    /// A copy whose covers stay on it when it is taken away, for whoever stands in it: mounts that another user namespace got as one
+    /// are locked to each other (mount_namespaces(7)).
+    fn locked(&self, mount: &OwnedFd) -> Result<OwnedFd, Errno> {
+        let (ours, theirs) = nascent::sockets()?;
+        self.apart(|| {
+            // Something lies on the root: who is not on top counts as in a chroot, and can make no user namespace (clone(2), EPERM).
+            move_into_link_name_space(self.own.as_fd(), Some(LinkNameSpaceType::Mount))?;
+            rustix::process::fchdir(mount)?;
+            match clone(USER_NAMESPACE | MOUNTS).map_err(|_| NOT_LOCKED)? {
+                Forked::Child => {
+                    let sent = set_parent_process_death_signal(Some(Signal::KILL))
+                        .and_then(|()| copy_here())
+                        .and_then(|copy| send_with(theirs.as_fd(), &Message::Ready, &copy));
+                    exec::exit_now(sent.map_or_else(|_| NOT_LOCKED.raw_os_error(), |()| 0))
+                }
+                Forked::Parent(pid, _) => status(pid),
+            }
+        })?;
+        drop(theirs);
+        report::receive(ours.as_fd()).and_then(|(_, copy)| copy).ok_or(NOT_LOCKED)
     }
 
     fn close(&mut self, number: u32) -> Result<(), Errno> {
@@ -275,6 +297,15 @@ pub(crate) fn status(pid: Pid) -> Result<(), Errno> {
             }
         }
     }
+}
+
+/// Of the current directory, with all that lies on it.
+fn copy_here() -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, c"", flags)
 }
 
 /// By its own root, wherever the task moved the directories above it to.

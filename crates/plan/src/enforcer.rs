@@ -33,7 +33,6 @@ pub fn gateway(process: u32, unix: bool) -> Vec<Instruction> {
     let entry = |(number, name): &(u32, &str)| {
         let cases = match *name {
             "socket" => one_of(0, &families),
-            "socketpair" => one_of(0, &[libc::AF_UNIX.unsigned_abs()]),
             "ioctl" => one_of(1, &[libc::FIONBIO as u32]),
             name => cases(name, process, None),
         };
@@ -71,6 +70,7 @@ fn cases(name: &str, process: u32, task: Option<u32>) -> Vec<Case> {
     };
     match name {
         "kill" | "tkill" | "tgkill" => only(0, process),
+        "socketpair" => only(0, libc::AF_UNIX.unsigned_abs()),
         "fchown" => task.map_or_else(|| vec![otherwise(EPERM)], |task| only(1, task)),
         "mmap" | "mprotect" => {
             vec![never(2, libc::PROT_EXEC as u32, libc::PROT_EXEC as u32), otherwise(Verdict::Allow)]
@@ -110,6 +110,18 @@ mod tests {
             );
             assert_eq!(judge(libc::SYS_socket, libc::AF_UNIX), reaches);
         }
+    }
+
+    #[test]
+    fn the_mounter_makes_pairs_of_unix_sockets_alone_and_no_others() {
+        let program = mounter();
+        let judge = |number: i64, family: i32| {
+            let arguments = [u64::from(family.unsigned_abs()), 1, 0, 0, 0, 0];
+            interpret(&program, ARCHITECTURE, u32::try_from(number).unwrap(), arguments).unwrap()
+                == 0x7fff_0000
+        };
+        assert!(judge(libc::SYS_socketpair, libc::AF_UNIX) && !judge(libc::SYS_socketpair, libc::AF_INET));
+        assert!(!judge(libc::SYS_socket, libc::AF_UNIX) && !judge(libc::SYS_connect, 3));
     }
 
     #[test]

@@ -175,10 +175,10 @@ impl<'a> Approvals<'a> {
             Vec::new()
         };
         if let Some((below, _)) = hidden.first().filter(|_| self.plan.landlock.is_none()) {
-            // What covers it goes with the mount, which whoever is in it keeps.
+            // Whoever is in it keeps the mount: one lock would be all there is, and nobody left to take it away.
             return Err(format!(
-                "`{}` stays hidden in it, and when the grant ends nothing but Landlock, which is not used here, would keep that so for who is in it: \
-                 grant the files that are needed",
+                "`{}` stays hidden in it, and without Landlock, which is not used here, its cover alone would keep that so for who is in it when the \
+                 grant ends: grant the files that are needed",
                 below.display()
             ));
         }

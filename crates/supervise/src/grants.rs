@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ringfence_confine::{
-    Boundary, Command, Decision, GrantedCommand, GrantedHost, Message, Opening, Purpose, Refusal, Refused,
-    report,
+    Boundary, Command, Decision, GrantedCommand, GrantedHost, Message, NOT_LOCKED, Opening, Purpose, Refusal,
+    Refused, report,
 };
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -427,6 +427,9 @@ impl<'a> Grants<'a> {
             Errno::LOOP => "a symbolic link leads there: name what it leads to".to_owned(),
             Errno::NOTCONN => "its root is in memory, which can show nothing new (no /dev/fuse)".to_owned(),
             Errno::TIMEDOUT => "it took too long, or a task ended the process that did it".to_owned(),
+            NOT_LOCKED => "what is hidden in it could not be kept so for who is in it when the grant ends, which takes a user namespace \
+                           in the sandbox: grant the files that are needed"
+                .to_owned(),
             errno => errno.to_string(),
         };
         let live = Live { cause: format!("not possible: {why}"), ..live };

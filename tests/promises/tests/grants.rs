@@ -40,19 +40,19 @@ impl Granting {
             self.place.command(&["run", "--quiet", "--policy", &self.policy, "--", "sh", "-c", &script]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let since = Instant::now();
-        while !self.up() {
+        while !self.found("up") {
             assert!(since.elapsed() < Duration::from_secs(10), "the sandbox does not come up");
             std::thread::sleep(Duration::from_millis(10));
         }
         child
     }
 
-    /// Whether the script has begun: its file is in the run's layer.
-    fn up(&self) -> bool {
+    /// Whether the script made this file, which is then in the run's layer.
+    fn found(&self, name: &str) -> bool {
         let runs = std::fs::read_dir(self.place.state.join("runs")).into_iter().flatten().flatten();
         runs.filter(|run| !run.path().ends_with("last")).any(|run| {
             let layer = run.path();
-            walk(&layer).iter().any(|path| path.ends_with("up"))
+            walk(&layer).iter().any(|path| path.ends_with(name))
         })
     }
 
@@ -109,6 +109,81 @@ fn what_is_granted_is_read_until_it_is_taken_away() {
     assert_eq!((&grants[0]["seconds"], &grants[0]["why"]), (&Value::from(2), &Value::from("to try")));
     let causes: Vec<_> = granting.place.told("revoke").iter().map(|event| event["cause"].clone()).collect();
     assert_eq!(causes, ["expired", "revoked"]);
+}
+
+/// Who stands in two directories, one after the other, until both are taken away: what there was to see before, and is afterwards.
+const STANDING: &str = r#"
+import os, sys, time
+NAMES = [".env", "sub/.env", "shut", "shut/f", "shut/.."]
+def see(at):
+    seen = []
+    for name in NAMES:
+        try:
+            found = os.stat(name, dir_fd=at, follow_symlinks=False)
+            seen.append((name, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ino))
+        except OSError as error:
+            seen.append((name, error.errno))
+    return seen
+def reads(at):
+    for name in ["f", ".env", "sub/.env", "shut/f", "shut"]:
+        try:
+            os.open(name, os.O_RDONLY, dir_fd=at)
+            yield name
+        except OSError:
+            pass
+def wait(until):
+    since = time.time()
+    while not until():
+        assert time.time() - since < 20, "it takes too long"
+        time.sleep(0.02)
+held = []
+for place in sys.argv[1:]:
+    wait(lambda: os.path.exists(place + "/f"))
+    held.append(os.open(place, os.O_RDONLY | os.O_DIRECTORY))
+    held.append(os.open(place, os.O_PATH | os.O_DIRECTORY))
+    held.append(os.open(place + "/sub/..", os.O_PATH | os.O_DIRECTORY))
+os.chdir(sys.argv[1])
+held.append(None)
+before = [see(at) for at in held]
+print("first", list(reads(held[0])), flush=True)
+open(os.environ["HELD"], "w").close()
+for place in sys.argv[1:]:
+    wait(lambda: not os.path.exists(place + "/f"))
+print("then", sorted({name for at in held for name in reads(at)}))
+for was, now in zip(before, [see(at) for at in held]):
+    print("the same" if was == now else ("differs", was, now))
+"#;
+
+/// The cover of what is hidden stays for whoever stands in the directory, or holds it open: else its true size, date and names are seen.
+#[test]
+fn what_was_hidden_stays_hidden_from_who_stands_in_it_after_the_end() {
+    let granting = Granting::new();
+    let (data, place) = (&granting.data, &granting.place);
+    let a = format!("{}/a", granting.projects);
+    for directory in [&a, data] {
+        for file in [".env", "sub/.env", "shut/f"] {
+            place.write(std::path::Path::new(directory).join(file), "longer than nothing\n");
+        }
+    }
+    let policy = std::fs::read_to_string(&granting.policy).unwrap();
+    let policy = policy.replace("\"**/.env\"", "\"**/.env\", \"**/shut\"");
+    std::fs::write(&granting.policy, policy).unwrap();
+    place.write("standing.py", STANDING);
+    let child = granting.start(&format!("export HELD=$PWD/held; /usr/bin/python3 -I standing.py {a} {data}"));
+    for (path, time) in [(a.as_str(), "3s"), (data, "1m")] {
+        let given = granting.grant(path, &["--for", time]);
+        assert_eq!(given.status, 0, "{given:?}");
+    }
+    let since = Instant::now();
+    while !granting.found("held") && since.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(place.ringfence(&["revoke", "last", "--read", data]).status, 0);
+    let (out, err) = text(child);
+    let same = "the same\n".repeat(7);
+    assert_eq!(out, format!("first ['f']\nthen []\n{same}"), "{err}");
+    let causes: Vec<_> = place.told("revoke").iter().map(|event| event["cause"].clone()).collect();
+    assert!(causes.contains(&"expired".into()) && causes.contains(&"revoked".into()), "{causes:?}");
 }
 
 #[test]

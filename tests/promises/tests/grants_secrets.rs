@@ -87,7 +87,7 @@ fn secrets_stay_hidden_in_a_directory_that_is_granted_later() {
     assert!(out.starts_with("plain\nplain\n") && !out.contains("CANARY"), "{out}");
 }
 
-/// What covers them goes when the grant ends, and who stands in the directory stays: only Landlock keeps them from that.
+/// What covers them would be the one lock, for who stands in the directory after the end too.
 #[test]
 fn without_landlock_no_directory_that_holds_some_is_granted_later() {
     let place = place();
@@ -100,6 +100,35 @@ fn without_landlock_no_directory_that_holds_some_is_granted_later() {
     assert_eq!(told.iter().map(|told| told.status).collect::<Vec<_>>(), [126, 0], "{told:?}");
     assert!(told[0].err.contains("Landlock") && told[0].err.contains("grant the files"), "{told:?}");
     assert!(out.contains("plain"), "{out}");
+}
+
+/// What covers them is locked in place by a user namespace of its own: unlocked, it would go when the grant ends.
+#[test]
+fn where_their_covers_cannot_be_locked_no_directory_that_holds_some_is_granted_later() {
+    let place = place();
+    let home = place.home.display();
+    place.write(place.home.join("plain/x"), "plain\n");
+    let policy = place.policy(
+        "[files]\ndeny = [\"~/mylink\"]\n[approvals]\ngrantable = { read = [\"~/dotfiles\", \"~/plain\"] }",
+    );
+    let script = format!(
+        "for i in $(seq 100); do cat {home}/plain/x 2>/dev/null && break; sleep 0.1; done; ls {home}/dotfiles"
+    );
+    let verb = place.command(&["run", "--quiet", "--policy", &policy, "--", "sh", "-c", &script]);
+    // Two: that in which ringfence runs, and the sandbox's.
+    let limited = "echo 2 > /proc/sys/user/max_user_namespaces; exec unshare -U --map-user=1234 --map-group=1234 \"$@\"";
+    let mut command = place.under("unshare", &["-U", "--map-root-user", "sh", "-c", limited, "sh"], &verb);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let since = Instant::now();
+    while place.told("sandbox.start").is_empty() && since.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let grant =
+        |path: &str| place.ringfence(&["grant", "last", "--read", place.home.join(path).to_str().unwrap()]);
+    let (refused, given) = (grant("dotfiles"), grant("plain"));
+    let (out, err) = text(child);
+    assert!(refused.status == 126 && refused.err.contains("takes a user namespace"), "{refused:?} {err}");
+    assert!(given.status == 0 && out == "plain\n", "{given:?} {out}{err}");
 }
 
 #[test]
@@ -122,7 +151,8 @@ fn a_file_of_secrets_that_is_named_is_granted_and_no_directory_of_them() {
     let policy = "[approvals]\ngrantable = { read = [\"~/.composer/auth.json\", \"~/dotfiles/gh/hosts.yml\", \"~/.config/**\"] }";
     let home = place.home.display();
     let script = format!(
-        "for i in $(seq 50); do cat {home}/.composer/auth.json {home}/dotfiles/gh/hosts.yml 2>/dev/null && break; sleep 0.1; done"
+        "for i in $(seq 50); do cat {home}/.composer/auth.json {home}/dotfiles/gh/hosts.yml 2>/dev/null && break; sleep 0.1; done; \
+         sleep 3"
     );
     let paths = [".composer/auth.json", "dotfiles/gh/hosts.yml", ".config/hub", ".config/hub/deep"];
     let (told, out) = granted(&place, policy, &script, &paths);
