@@ -312,8 +312,10 @@ fn copy_here() -> Result<OwnedFd, Errno> {
 fn take_away(mount: &OwnedFd) -> Result<(), Errno> {
     match rustix::process::fchdir(mount) {
         Ok(()) => unmount(c".", UnmountFlags::DETACH | UnmountFlags::NOFOLLOW),
-        // A file: the sandbox's own /proc leads to it.
-        Err(Errno::NOTDIR) => unmount(format!("/proc/self/fd/{}", mount.as_raw_fd()), UnmountFlags::DETACH),
+        // A file, or what the task may not enter: the sandbox's own /proc leads to it.
+        Err(Errno::NOTDIR | Errno::ACCESS) => {
+            unmount(format!("/proc/self/fd/{}", mount.as_raw_fd()), UnmountFlags::DETACH)
+        }
         Err(errno) => Err(errno),
     }
 }

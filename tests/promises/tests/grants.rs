@@ -274,6 +274,22 @@ fn a_task_cannot_keep_what_it_was_granted_by_moving_it() {
     assert_eq!(out, "secret\nsecret\nover\n", "{err}");
 }
 
+/// Root's own are nobody's in its sandbox: the task's rights do not lead into them.
+#[test]
+fn what_the_task_may_not_enter_is_taken_away_as_well() {
+    if !ringfence_promises::root() {
+        return;
+    }
+    let granting = Granting::new();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&granting.data, mode).unwrap();
+    let child = granting.start("sleep 2; echo over");
+    let given = granting.grant(&granting.data, &[]);
+    let taken = granting.place.ringfence(&["revoke", "last", "--read", &granting.data]);
+    let (out, err) = text(child);
+    assert_eq!((given.status, taken.status, out.as_str()), (0, 0, "over\n"), "{given:?} {taken:?} {err}");
+}
+
 #[test]
 fn a_named_sandbox_is_granted_more_too() {
     let granting = Granting::new();
