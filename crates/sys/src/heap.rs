@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
+use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -11,6 +12,12 @@ use dlmalloc::{Allocator, Dlmalloc};
 const AT_FIRST: usize = 192 * 1024;
 /// More at once may be room that is never used: its pages come when they are touched.
 const SURE: usize = 1024 * 1024;
+
+/// So much at once is a long policy: more of its kind follows. It lies in pages of this machine's second size, where the kernel has
+/// them: one fault instead of five hundred.
+const MUCH: usize = 256 * 1024;
+/// Such a page (x86-64, and aarch64 with pages of 4 KiB); what lies at another place only has ordinary ones.
+const LARGE_PAGE: usize = 2 * 1024 * 1024;
 
 /// Where the first of it lies.
 static FIRST: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
@@ -76,7 +83,10 @@ impl Heap {
     /// Takes nothing of the kernel until something is asked of it.
     #[must_use]
     pub const fn new() -> Self {
-        let inner = Dlmalloc::new_with_allocator(Pages { some: AtomicBool::new(false) });
+        let inner = Dlmalloc::new_with_allocator(Pages {
+            some: AtomicBool::new(false),
+            much: AtomicBool::new(false),
+        });
         Self { inner: UnsafeCell::new(inner), lock: Mutex::new(()) }
     }
 
@@ -128,6 +138,36 @@ unsafe impl GlobalAlloc for Heap {
 struct Pages {
     /// Whether any were asked for before.
     some: AtomicBool,
+    /// Whether there is a region of large pages: one is enough, what a process holds for long is not rounded up again.
+    much: AtomicBool,
+}
+
+/// A new mapping of ordinary memory; `None`: the kernel has none.
+fn map(size: usize, flags: c_int) -> Option<*mut u8> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
+    // SAFETY: a new mapping at a place that the kernel chooses; nothing else is touched.
+    let start =
+        unsafe { libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    (start != libc::MAP_FAILED).then_some(start.cast())
+}
+
+/// So much at a place where large pages can lie, and the size that it is then. Only what was asked for has pages already.
+fn map_large(size: usize) -> Option<(*mut u8, usize)> {
+    let whole = size.checked_next_multiple_of(LARGE_PAGE)?;
+    let start = map(whole.checked_add(LARGE_PAGE)?, 0)?;
+    let before = start.align_offset(LARGE_PAGE);
+    let (aligned, after) = (start.wrapping_add(before), LARGE_PAGE - before);
+    for (start, size) in [(start, before), (aligned.wrapping_add(whole), after)] {
+        if size > 0 {
+            // SAFETY: the ends of the mapping made above, which nobody uses.
+            let _ = unsafe { libc::munmap(start.cast(), size) };
+        }
+    }
+    for (size, advice) in [(whole, libc::MADV_HUGEPAGE), (size, libc::MADV_POPULATE_WRITE)] {
+        // SAFETY: changes no byte of it (madvise(2)); a kernel without them gives pages as they are touched.
+        let _ = unsafe { libc::madvise(aligned.cast(), size, advice) };
+    }
+    Some((aligned, whole))
 }
 
 // SAFETY: what is returned is mapped, of the size that is said, and nobody else's.
@@ -135,19 +175,15 @@ unsafe impl Allocator for Pages {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         let first = !self.some.swap(true, Ordering::Relaxed);
         let size = if first { size.max(AT_FIRST) } else { size };
+        if !first && (MUCH..=SURE).contains(&size) && !self.much.swap(true, Ordering::Relaxed) {
+            return map_large(size).map_or((std::ptr::null_mut(), 0, 0), |(start, size)| (start, size, 0));
+        }
         let populate = if size <= SURE { libc::MAP_POPULATE } else { 0 };
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | populate;
-        // SAFETY: a new mapping at a place that the kernel chooses; nothing else is touched.
-        let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
-        };
-        if start == libc::MAP_FAILED {
-            return (std::ptr::null_mut(), 0, 0);
-        }
+        let Some(start) = map(size, populate) else { return (std::ptr::null_mut(), 0, 0) };
         if first {
-            FIRST.store(start.cast(), Ordering::Relaxed);
+            FIRST.store(start, Ordering::Relaxed);
         }
-        (start.cast(), size, 0)
+        (start, size, 0)
     }
 
     fn remap(&self, start: *mut u8, from: usize, to: usize, can_move: bool) -> *mut u8 {

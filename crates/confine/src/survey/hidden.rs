@@ -46,17 +46,17 @@ impl Hidden {
         }
     }
 
-    /// Whether the path, or what it leads to, lies in a shown tree. What a link grants below it is hidden.
-    fn inside(&mut self, shown: &Shown, path: &Path, because: &str) -> bool {
-        let led = by_links(path);
-        let real = led.as_ref().map_or(path, |place| &place.real);
+    /// Whether the path, or what it leads to, lies in a shown tree. What a link grants below it is hidden. `there`: what was found by it.
+    fn inside(&mut self, shown: &Shown, path: &Path, there: Option<&Place>, because: &str) -> bool {
+        let led = there.filter(|place| !place.links.is_empty());
+        let real = led.map_or(path, |place| &place.real);
         let within = self.by_link.iter().filter(|granted| granted.starts_with(real) && *granted != real);
         for granted in within.cloned().collect::<Vec<_>>() {
             self.hide(&granted, because);
         }
         shown.covers(path)
             || led.is_some_and(|place| {
-                self.bar(&place, because);
+                self.bar(place, because);
                 shown.covers(&place.real)
             })
     }
@@ -269,7 +269,8 @@ fn secrets(
         let base = pattern.base(Path::new("/"));
         let because = format!("{KNOWN}{}", pattern.text());
         if pattern.literal().is_some() {
-            if hidden.inside(shown, &base, &because) {
+            let there = resolve(&base, false).ok();
+            if hidden.inside(shown, &base, there.as_ref(), &because) {
                 match rule(&base) {
                     Some(rule) if base.is_dir() => {
                         return Err(grants::whole(&rule.origin, &base, why_secret(pattern), &policy.home));
@@ -278,7 +279,9 @@ fn secrets(
                     None => hidden.hide(&base, &because),
                 }
             }
-            links_within(policy, (home, &base), &because, shown, hidden);
+            if let Some(there) = there.filter(|place| place.kind == Kind::Directory) {
+                links_within(policy, (home, &base), &there, &because, shown, hidden);
+            }
             continue;
         }
         // A wildcard within one directory: looked up there, since a link may lead into a grant from anywhere.
@@ -290,7 +293,7 @@ fn secrets(
         };
         for (path, _) in listed {
             if pattern.matches(Path::new("/"), &path)
-                && hidden.inside(shown, &path, &because)
+                && hidden.inside(shown, &path, by_links(&path).as_ref(), &because)
                 && rule(&path).is_none()
             {
                 hidden.hide(&path, &because);
@@ -305,13 +308,13 @@ fn secrets(
 fn links_within(
     policy: &Policy,
     (home, base): (Option<&Path>, &Path),
+    secret: &Place,
     because: &str,
     shown: &Shown,
     hidden: &mut Hidden,
 ) {
     let sockets = home.is_none() && (base.starts_with("/run") || base.starts_with("/var"));
-    let Ok(secret) = resolve(base, false) else { return };
-    if sockets || secret.kind != Kind::Directory {
+    if sockets {
         return;
     }
     let mut pending = VecDeque::from([secret.real.clone()]);
