@@ -35,9 +35,8 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
-    /// For root, or for an ordinary user: a copy-on-write workspace, and nothing that a policy must ask for.
     pub(crate) fn new(root: bool) -> Self {
-        let variant = Variant { memfd_noexec: root, renames: true, ..Variant::default() };
+        let variant = Variant::usual(root);
         Self { usual: Some((variant, syscalls::program(variant))) }
     }
 }

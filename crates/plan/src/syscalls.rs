@@ -83,6 +83,12 @@ pub struct Variant {
 }
 
 impl Variant {
+    /// What most policies lead to, for root or for an ordinary user: a copy-on-write workspace, and nothing that must be asked for.
+    #[must_use]
+    pub fn usual(root: bool) -> Self {
+        Self { memfd_noexec: root, mapped_ids: root, renames: true, ..Self::default() }
+    }
+
     fn grants(self, name: &str) -> bool {
         self.debug && DEBUG.contains(&name)
             || self.io_uring && IO_URING.contains(&name)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use ringfence_plan::syscalls::Variant;
 use ringfence_plan::{
     Found, Host, Interpreter, Invoker, Kind, Link, Loader, Marked, Place, Plan, Program, Refused, Request,
     Right, Secrets, Step, Survey, plan,
@@ -225,6 +226,15 @@ fn root_leaves_kernel_uid_zero_and_maps_what_is_written() {
     assert!(mapped("/srv/w") && mapped("/srv/out"));
     // The system's files are for everybody or for nobody.
     assert!(!mapped("/usr"));
+}
+
+/// Its filter is made before the plan is known; another one is made while somebody waits.
+#[test]
+fn an_ordinary_policy_leads_to_the_usual_filter() {
+    let mut case = Case::new(Mode::Review);
+    case.policy.from_workspace = true;
+    assert_eq!(case.plan().unwrap().filter, Variant::usual(false));
+    assert_eq!(case.root().plan().unwrap().filter, Variant::usual(true));
 }
 
 #[test]
