@@ -78,9 +78,7 @@ pub(crate) async fn converse(gateway: Rc<Gateway>, mut stream: TcpStream, from: 
         return;
     }
     let mut packet = vec![0; LONGEST];
-    while let Ok(Ok(length)) = timeout(PATIENCE, stream.read_u16()).await {
-        let Some(question) = packet.get_mut(..usize::from(length)) else { return };
-        let Ok(Ok(_)) = timeout(PATIENCE, stream.read_exact(question)).await else { return };
+    while let Some(question) = next(&mut stream, &mut packet).await {
         let answer = match judge(&gateway, question, "TCP") {
             Some(Judged::Answer(answer)) => answer,
             Some(Judged::Refused { name, why, answer }) => {
@@ -96,6 +94,18 @@ pub(crate) async fn converse(gateway: Rc<Gateway>, mut stream: TcpStream, from: 
         let whole = [&length.to_be_bytes()[..], &answer].concat();
         let Ok(Ok(())) = timeout(PATIENCE, stream.write_all(&whole)).await else { return };
     }
+}
+
+/// What comes next on a connection; nothing of it where it is no whole question. `None`: nothing comes.
+async fn next<'a>(stream: &mut TcpStream, packet: &'a mut [u8]) -> Option<&'a [u8]> {
+    let first = timeout(PATIENCE, stream.read_u8()).await.ok()?.ok()?;
+    let question = async {
+        let length = u16::from_be_bytes([first, stream.read_u8().await.ok()?]);
+        let question = packet.get_mut(..usize::from(length))?;
+        stream.read_exact(question).await.ok()?;
+        Some(&*question)
+    };
+    Some(timeout(PATIENCE, question).await.ok().flatten().unwrap_or_default())
 }
 
 /// Answers one socket of the task, which stands for its port of UDP, until that is closed or silent for long.

@@ -34,6 +34,12 @@ impl World {
         Self { place, base }
     }
 
+    /// In tier `landlock` if a test's module is of it: one file of tests may be two modules.
+    #[must_use]
+    pub fn in_tier(self, module: &str) -> Self {
+        Self { place: self.place.in_tier(module), ..self }
+    }
+
     /// Runs a shell script on that host; `$RF` is the binary, `$BASE` the world's directory.
     ///
     /// # Panics
@@ -50,6 +56,9 @@ impl World {
         command.current_dir(&self.place.workspace).stdin(std::process::Stdio::null());
         command.env("HOME", &self.place.home).env("RINGFENCE_STATE", &self.place.state);
         command.env("RF", binary()).env("BASE", &self.base);
+        if self.place.hosted {
+            command.env("RINGFENCE_TEST_HOST", "no-userns");
+        }
         command.env_remove("RINGFENCE_POLICY").env_remove("XDG_STATE_HOME");
         outcome(command.output().expect("unshare and python3"))
     }
@@ -59,10 +68,15 @@ impl World {
     pub fn run(&self, network: &str, script: &str) -> Outcome {
         let policy = self.policy(network);
         let script = self.place.write(self.place.base.path().join("script.sh"), script);
-        self.host(&format!(
-            "exec \"$RF\" run --quiet --policy {policy} --workspace . -- bash -c \"$(cat {})\"",
-            script.display()
-        ))
+        self.host(&format!("exec {} -- bash -c \"$(cat {})\"", self.start(&policy), script.display()))
+    }
+
+    /// How a run under this policy begins, up to its command.
+    #[must_use]
+    pub fn start(&self, policy: &str) -> String {
+        // Root's files are root's: nothing less than root could work on them.
+        let leave = if self.place.hosted && root() { " --allow-degraded root-uid" } else { "" };
+        format!("\"$RF\" run --quiet --policy {policy} --workspace .{leave}")
     }
 
     /// Writes a policy with this `[network]`.

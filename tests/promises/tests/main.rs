@@ -117,6 +117,10 @@ mod network;
 mod network_bounds;
 mod network_evasions;
 mod network_granted;
+mod network_told;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "network_told.rs"]
+mod network_told_landlock;
 mod npm;
 mod oauth;
 mod offered;
