@@ -60,3 +60,15 @@ pub(crate) fn event(what: &Refused, process: i32, program: String) -> Option<Eve
         _ => None,
     }
 }
+
+/// Granted connections that failed and have no event of their own.
+pub(crate) fn more_failed(times: u64) -> Event {
+    Event::NetFail {
+        host: "(others)".to_owned(),
+        port: 0,
+        why: format!("{times} more, too many to be told of one by one"),
+        process: 0,
+        program: String::new(),
+        times,
+    }
+}

@@ -50,6 +50,8 @@ pub(crate) struct Refusals {
     uses: BTreeMap<String, (Event, u64)>,
     /// And of granted connections that came to nothing, whose names the task may choose.
     failed: BTreeMap<String, (Event, u64)>,
+    /// Those for which that has no room: they are no refusals.
+    more_failed: u64,
     leaks: BTreeMap<String, (Event, u64)>,
     /// Secrets that were masked or let through, beyond those in `leaks`.
     passed: u64,
@@ -91,6 +93,7 @@ impl Refusals {
             credentials: BTreeMap::new(),
             uses: BTreeMap::new(),
             failed: BTreeMap::new(),
+            more_failed: 0,
             leaks: BTreeMap::new(),
             passed: 0,
             packets: BTreeMap::new(),
@@ -117,7 +120,7 @@ impl Refusals {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.leaks.values());
         let known =
             known.chain(self.files.values()).chain(self.commands.values()).chain(self.tampered.values());
-        let known = known.chain(self.calls.values()).chain(self.failed.values()).chain(self.rooms.known());
+        let known = known.chain(self.calls.values()).chain(self.rooms.known());
         counted::refused(known.map(|(event, _)| event), &self.host)
     }
 
@@ -233,8 +236,8 @@ impl Refusals {
                 count(known, &mut self.others, key, &event, *times)
             }
             Refused::Failed { host, port, why, .. } => {
-                let key = format!("{port}\n{host}\n{why}");
-                count(&mut self.failed, &mut self.others, key, &event, 1)
+                let key = format!("{port}\n{host}\n{why}\n{}", refusal.program.file.display());
+                count(&mut self.failed, &mut self.more_failed, key, &event, 1)
             }
             Refused::Engine { request, rule } => {
                 let key = format!("{request}\n{rule}\nengine");
@@ -470,7 +473,8 @@ impl Refusals {
     pub(crate) fn sum_up(&self, log: &mut Writer) -> Result<(), Failure> {
         let known = self.connects.values().chain(self.credentials.values()).chain(self.uses.values());
         let known = known.chain(self.leaks.values()).chain(self.commands.values()).chain(self.files.values());
-        let known = known.chain(self.calls.values()).chain(self.rooms.known());
+        let known = known.chain(self.calls.values()).chain(self.failed.values()).chain(self.rooms.known());
+        // Each program that was changed while it was judged is an event of its own.
         let mut events: Vec<Event> = known.filter_map(|(event, again)| repeated(event, *again)).collect();
         if self.others > 0 {
             events.push(Event::FileDeny {
@@ -486,6 +490,9 @@ impl Refusals {
                 remedy: Vec::new(),
                 grantable: false,
             });
+        }
+        if self.more_failed > 0 {
+            events.push(outgoing::more_failed(self.more_failed));
         }
         if self.more > 0 {
             events.push(commands::more(self.more));

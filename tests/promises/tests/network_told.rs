@@ -44,3 +44,58 @@ fn who_connects_to_the_port_of_names_and_says_nothing_is_not_told_of() {
     let _ = world.run("allow = [\"allowed.example:80\"]", script);
     assert_eq!(told(&world, "net.deny").len(), 0, "{:#?}", world.events());
 }
+
+/// What became of each connection that failed: program, how often, why.
+fn failed(world: &World) -> Vec<(String, u64, String)> {
+    let text = |detail: &Value, field: &str| detail[field].as_str().unwrap_or_default().to_owned();
+    let name = |path: String| {
+        path.rsplit('/').next().unwrap_or_default().trim_end_matches(char::is_numeric).to_owned()
+    };
+    let told = told(world, "net.fail").into_iter();
+    told.map(|own| (name(text(&own, "program")), own["times"].as_u64().unwrap(), text(&own, "why"))).collect()
+}
+
+#[test]
+fn what_fails_again_is_counted_and_who_else_fails_is_named() {
+    let world = world();
+    let script = "for i in 1 2 3 4 5; do curl -sm9 http://allowed.example:81/; done; exec 3<>/dev/tcp/allowed.example/81; cat <&3";
+    let outcome = world.run("allow = [\"allowed.example:81\"]", script);
+    let refused = |times| {
+        move |(program, own, why): &&(String, u64, String)| {
+            program == "curl" && *own == times && why.contains("refused")
+        }
+    };
+    let failed = failed(&world);
+    assert!(
+        failed.iter().any(|one| refused(1)(&one)) && failed.iter().any(|one| refused(4)(&one)),
+        "{failed:?} {outcome:?}"
+    );
+    assert!(failed.iter().any(|one| one.0 == "bash" && one.1 == 1), "{failed:?}");
+    assert_eq!(failed.len(), 3, "{failed:?}");
+}
+
+#[test]
+fn what_fails_too_often_to_be_told_is_no_refusal() {
+    let world = world();
+    let script = r#"python3 - <<'END'
+import socket
+from concurrent.futures import ThreadPoolExecutor
+def one(n):
+    try:
+        with socket.create_connection(("n%d.wild.example" % n, 8000), 9) as s: s.recv(1)
+    except OSError: pass
+with ThreadPoolExecutor(16) as pool: list(pool.map(one, range(4196)))
+END"#;
+    let outcome = world.run("allow = [\"*.wild.example:8000\"]", script);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    assert!(told(&world, "file.deny").iter().all(|own| own["path"] != "(others)"), "{outcome:?}");
+    let failed = told(&world, "net.fail");
+    let others: Vec<_> = failed.iter().filter(|own| own["host"] == "(others)").collect();
+    assert!(
+        failed.len() == 4097 && others.len() == 1 && others[0]["times"] == 100,
+        "{}: {others:?}",
+        failed.len()
+    );
+    let explained = world.place.ringfence(&["explain"]).out;
+    assert!(!explained.contains("more refusals") && explained.contains("100 more"), "{}", explained.len());
+}
