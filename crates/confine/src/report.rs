@@ -73,9 +73,9 @@ pub enum Refused {
     },
     /// A connection that is granted, and came to nothing: no refusal.
     Failed {
-        /// The name, or an address.
+        /// The name, or an address; or the path of a socket of the host.
         host: String,
-        /// The port.
+        /// The port; 0: it was to such a socket.
         port: u16,
         /// Why.
         why: String,

@@ -79,7 +79,7 @@ pub(crate) async fn serve(gateway: Rc<Gateway>, stream: TcpStream, from: SocketA
     let Ok(own) = rustix::io::fcntl_dupfd_cloexec(&stream, 3) else { return reset(&stream) };
     let ends = Rc::clone(&gateway);
     tokio::select! {
-        () = ends.lasts(number) => {}
+        () = async { ends.lasts(number).await; ends.pending.forget(source) } => {}
         () = speak(gateway, stream, target, way) => return,
     }
     let _ = sockopt::set_socket_linger(&own, Some(Duration::ZERO));
@@ -148,7 +148,7 @@ async fn carry(
     way: Way,
 ) {
     let spend = |bytes| way.budget.as_ref().is_none_or(|budget| gateway.spend(budget, bytes));
-    match upstream::connect(gateway, &target.peer(), target.port).await {
+    match upstream::connect(gateway, target).await {
         Ok(mut up) => {
             let begun = said.is_empty() || spend(said.len()) && up.write_all(&said).await.is_ok();
             drop(said);

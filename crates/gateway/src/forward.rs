@@ -57,8 +57,7 @@ impl Way {
     /// One that another client has left, if it goes where a new one would.
     async fn left(&self) -> Option<Sender> {
         while let Some(mut sender) = self.gateway.kept.take(&self.place()) {
-            let fine =
-                upstream::addresses(&self.gateway, &self.target.peer(), self.target.port).await.ok()?;
+            let fine = upstream::addresses(&self.gateway, &self.target).await.ok()?;
             if fine.contains(&sender.address()) && sender.ready().await {
                 return Some(sender);
             }
@@ -145,7 +144,7 @@ impl Way {
 
     async fn connect(&self) -> Result<Sender, NoWay> {
         let failed = |_| NoWay::Failed("the server speaks no HTTP".to_owned());
-        let stream = upstream::connect(&self.gateway, &self.target.peer(), self.target.port).await?;
+        let stream = upstream::connect(&self.gateway, &self.target).await?;
         let peer =
             stream.peer_addr().map_err(|_| NoWay::Failed("the server cannot be reached".to_owned()))?;
         let address = peer.ip();
@@ -154,8 +153,9 @@ impl Way {
             tokio::task::spawn_local(connection.with_upgrades());
             return Ok(Sender::One(sender, address));
         }
-        let (stream, http2) =
-            inspect::connect(&self.gateway, stream, &self.target, self.kind.multiplexed).await?;
+        let spoken = inspect::connect(&self.gateway, stream, &self.target, self.kind.multiplexed);
+        let pending = &self.gateway.pending;
+        let (stream, http2) = pending.answered(&self.target, "the server's TLS", spoken).await?;
         if http2 {
             let mut client = Client2::new(Local);
             client.timer(TokioTimer::new()).max_header_list_size(HEAD_LIST);

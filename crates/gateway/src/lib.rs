@@ -35,6 +35,7 @@ mod openpgp;
 mod overrides;
 mod packed;
 mod packets;
+mod pending;
 mod place;
 mod publish;
 mod push;
@@ -83,6 +84,7 @@ use crate::carried::Sessions;
 use crate::credentials::Credentials;
 use crate::guard::Guard;
 use crate::kept::Kept;
+use crate::pending::Pending;
 use crate::refusals::Refusals;
 use crate::relay::Buffer;
 use crate::resolver::Resolver;
@@ -117,6 +119,8 @@ struct Gateway {
     sessions: Sessions,
     /// Connections to servers that wait for another client.
     kept: Kept,
+    /// Connections that wait for a server.
+    pending: Pending,
     /// Room for sessions of git over ssh.
     git: Semaphore,
     /// The sandbox has ended.
@@ -264,6 +268,7 @@ fn prepare() -> Result<Ready, Errno> {
         guard,
         sessions: Sessions::default(),
         kept: Kept::default(),
+        pending: Pending::default(),
         last: Notify::new(),
         git: Semaphore::new(git::MOST),
         ways: orders.told.then(Ways::default),
@@ -338,6 +343,8 @@ impl Ready {
                     }));
                 }
             }
+            let own = Rc::clone(&gateway);
+            tokio::task::spawn_local(async move { own.pending.listen(&own.refusals).await });
             if let Some(credentials) = gateway.credentials.clone() {
                 tokio::task::spawn_local(Rc::clone(&credentials.vault).listen());
                 let gateway = Rc::clone(&gateway);

@@ -68,6 +68,7 @@ pub(crate) async fn quiet(gateway: Rc<Gateway>) {
 /// What else is still to be told.
 async fn last(gateway: &Gateway) {
     gateway.refusals.settled().await;
+    gateway.pending.last(&gateway.refusals).await;
     if let Some(credentials) = &gateway.credentials {
         credentials.count(gateway).await;
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -91,6 +92,12 @@ impl Refusals {
     pub(crate) async fn failed(&self, target: &Target, why: String) {
         let (host, why) = (self.host(target.host()), self.rule(why));
         self.told(Refused::Failed { host, port: target.port, why, source: target.source }).await;
+    }
+
+    /// The same of one to a socket of the host.
+    pub(crate) async fn unreached(&self, path: &Path, why: String) {
+        let host = path.to_string_lossy().into_owned();
+        self.told(Refused::Failed { host, port: 0, why, source: 0 }).await;
     }
 
     /// The same of what came by UDP and asks for a name, or for none.

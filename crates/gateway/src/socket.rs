@@ -22,9 +22,12 @@ pub(crate) async fn serve(path: PathBuf, listener: OwnedFd, gateway: Rc<Gateway>
             Ok((stream, _)) => {
                 let (path, gateway) = (path.clone(), Rc::clone(&gateway));
                 tokio::task::spawn_local(async move {
-                    // Nobody there: the task's connection ends.
-                    if let Ok(up) = UnixStream::connect(&path).await {
-                        let _ = relay::both(&gateway.buffer, &stream, &up, &Bounds::NONE).await;
+                    match UnixStream::connect(&path).await {
+                        Ok(up) => {
+                            let _ = relay::both(&gateway.buffer, &stream, &up, &Bounds::NONE).await;
+                        }
+                        // The task's connection ends.
+                        Err(error) => gateway.refusals.unreached(&path, error.to_string()).await,
                     }
                     drop(place);
                 });

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Gateway;
+use crate::connection::Target;
 
 /// For an address that is not the last one, and for the last.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(30));
@@ -21,9 +22,14 @@ pub(crate) enum NoWay {
     Failed(String),
 }
 
-/// Connects to a peer that the rules allow at this port.
-pub(crate) async fn connect(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Result<TcpStream, NoWay> {
-    let addresses = addresses(gateway, peer, port).await?;
+/// Connects to where the rules allow a connection to go.
+pub(crate) async fn connect(gateway: &Gateway, target: &Target) -> Result<TcpStream, NoWay> {
+    let addresses = addresses(gateway, target).await?;
+    gateway.pending.answered(target, "the server", reach(addresses, target.port)).await
+}
+
+/// Connects to the first that answers.
+async fn reach(addresses: Vec<IpAddr>, port: u16) -> Result<TcpStream, NoWay> {
     let last = addresses.len();
     let mut why = "it has no address".to_owned();
     for (number, address) in addresses.into_iter().enumerate() {
@@ -41,14 +47,17 @@ pub(crate) async fn connect(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Re
     Err(NoWay::Failed(format!("the server cannot be reached: {why}")))
 }
 
-/// Where a peer that the rules allow at this port is.
-pub(crate) async fn addresses(gateway: &Gateway, peer: &Peer<'_>, port: u16) -> Result<Vec<IpAddr>, NoWay> {
-    Ok(match peer {
+/// Where a server is that the rules allow a connection to.
+pub(crate) async fn addresses(gateway: &Gateway, target: &Target) -> Result<Vec<IpAddr>, NoWay> {
+    Ok(match target.peer() {
         // The rules were about the address itself.
-        Peer::Address(address) => vec![*address],
+        Peer::Address(address) => vec![address],
         // A service of the host itself, which the rule is about.
         Peer::Name(HOST) => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-        Peer::Name(name) => vetted(gateway, name, port).await?,
+        Peer::Name(name) => {
+            let vetted = vetted(gateway, name, target.port);
+            gateway.pending.answered(target, "the host's resolver", vetted).await?
+        }
     })
 }
 

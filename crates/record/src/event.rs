@@ -278,9 +278,14 @@ pub enum Event {
     },
     /// A connection that is granted came to nothing: the policy did not refuse it.
     NetFail {
-        /// The name, or address.
+        /// Path of the unix socket, for one to such.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        unix: String,
+        /// The name, or address, for one to a host.
+        #[serde(skip_serializing_if = "String::is_empty")]
         host: String,
         /// The port.
+        #[serde(skip_serializing_if = "is_zero")]
         port: u16,
         /// Why.
         why: String,

@@ -232,7 +232,7 @@ impl Explained {
                 self.unseen.push(format!("{}: {}", text("host"), text("rule")));
             }
             "net.fail" => {
-                let (_, host, _) = network(detail, &text("host"), "");
+                let (_, host, _) = network(detail, &(text("unix") + &text("host")), "");
                 self.failed.insert(format!("{host}: {}", text("why")));
             }
             "sandbox.start" => {

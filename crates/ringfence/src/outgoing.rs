@@ -28,7 +28,8 @@ pub(crate) fn event(what: &Refused, process: i32, program: String) -> Option<Eve
             rule: rule.clone(),
         }),
         Refused::Failed { host, port, why, .. } => Some(Event::NetFail {
-            host: host.clone(),
+            unix: if *port == 0 { host.clone() } else { String::new() },
+            host: if *port == 0 { String::new() } else { host.clone() },
             port: *port,
             why: why.clone(),
             process,
@@ -64,6 +65,7 @@ pub(crate) fn event(what: &Refused, process: i32, program: String) -> Option<Eve
 /// Granted connections that failed and have no event of their own.
 pub(crate) fn more_failed(times: u64) -> Event {
     Event::NetFail {
+        unix: String::new(),
         host: "(others)".to_owned(),
         port: 0,
         why: format!("{times} more, too many to be told of one by one"),

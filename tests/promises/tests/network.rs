@@ -567,3 +567,24 @@ fn what_is_granted_and_fails_is_said() {
         assert!(outcome.out.contains(line), "{line}: {outcome:?}");
     }
 }
+
+#[test]
+fn a_socket_at_which_nobody_listens_is_told() {
+    let world = World::new();
+    let path = world.base.join("nobody");
+    let script = format!(
+        "python3 - <<'END'\nimport socket\nfor _ in (1, 2):\n s = socket.socket(1); s.connect(\"{0}\"); print(s.recv(9))\nEND",
+        path.display()
+    );
+    let policy = world.policy(&format!("allow = [{{ unix = \"{}\" }}]", path.display()));
+    let inside = world.place.write(world.place.base.path().join("inside.sh"), &script);
+    let outcome = world.host(&format!(
+        "python3 -c 'import socket; socket.socket(1).bind(\"{}\")'; {} -- bash -c \"$(cat {})\"; \"$RF\" explain > explained",
+        path.display(), world.start(&policy), inside.display()
+    ));
+    assert_eq!(outcome.out, "b''\nb''\n", "{outcome:?}");
+    let told = world.place.told("net.fail");
+    assert!(told.len() == 2 && told.iter().all(|own| own["unix"] == path.display().to_string()), "{told:#?}");
+    let explained = world.place.read("explained").unwrap_or_default();
+    assert!(explained.contains("granted, but it failed") && explained.contains("/nobody"), "{explained}");
+}

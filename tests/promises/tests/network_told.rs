@@ -99,3 +99,35 @@ END"#;
     let explained = world.place.ringfence(&["explain"]).out;
     assert!(!explained.contains("more refusals") && explained.contains("100 more"), "{}", explained.len());
 }
+
+/// A server that takes no connection any more, so that the kernel drops what asks for one.
+const DROPS: &str = r#"python3 -c 'import socket, sys, time
+held = []
+for port in (8091, 8092, 8093, 8094):
+    held.append(socket.create_server(("203.0.113.10", port), backlog=0))
+    held.append(socket.create_connection(("203.0.113.10", port)))
+print("up", flush=True); time.sleep(60)' > up & server=$!
+while ! [ -s up ]; do sleep 0.05; done
+"#;
+
+#[test]
+fn who_gives_up_before_the_server_answers_is_told_of() {
+    let world = world();
+    let policy = world.policy(
+        "allow = [{ host = \"allowed.example\", port = 8091, protocol = \"http\" }, \"allowed.example:8092\", \
+         { host = \"allowed.example\", port = 8093, tls = true, inspect = false }, \
+         { host = \"allowed.example\", port = 8094, tls = true, methods = [\"GET\"] }]",
+    );
+    let inside = "for url in http://allowed.example:8091 http://allowed.example:8092 https://allowed.example:8093 https://allowed.example:8094; do curl -sm2 $url & done; wait";
+    let begun = std::time::Instant::now();
+    let outcome = world.host(&format!("{DROPS}{} -- bash -c '{inside}'; kill $server", world.start(&policy)));
+    assert!(begun.elapsed().as_secs() < 20, "{outcome:?}");
+    let ports: Vec<_> = told(&world, "net.fail").iter().map(|own| own["port"].as_u64().unwrap()).collect();
+    let failed = failed(&world);
+    assert_eq!(
+        std::collections::BTreeSet::from_iter(ports),
+        (8091..8095).collect(),
+        "{failed:?} {outcome:?}"
+    );
+    assert!(failed.len() == 4 && failed.iter().all(|one| one.2.contains("gave up")), "{failed:?}");
+}
