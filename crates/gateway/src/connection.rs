@@ -177,7 +177,7 @@ async fn carry(
             reset(&up);
             refuse(gateway, &stream, target, why).await;
         }
-        Err(NoWay::Refused(why)) => refuse(gateway, &stream, target, why).await,
+        Err(NoWay::Refused(why) | NoWay::Unverified(why)) => refuse(gateway, &stream, target, why).await,
         Err(NoWay::Failed(why)) => {
             gateway.refusals.failed(target, why).await;
             reset(&stream);

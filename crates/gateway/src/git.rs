@@ -193,7 +193,7 @@ async fn judge<'a>(
         return Err(No::Network(format!("ssh is spoken there, and the rule has `{}`", way.protocol.word())));
     }
     let found = upstream::addresses(gateway, &target).await.map_err(|no| match no {
-        NoWay::Refused(why) => No::Network(why),
+        NoWay::Refused(why) | NoWay::Unverified(why) => No::Network(why),
         NoWay::Failed(why) => No::Failed(why),
     })?;
     let address = found.iter().find(|address| leads(**address, target.port)).or(found.first()).copied();

@@ -263,6 +263,10 @@ impl Way {
                 self.masked(response, used, line).await
             }
             Err(NoWay::Refused(why)) => self.refused(&why).await,
+            Err(NoWay::Unverified(why)) => {
+                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
+                problem(StatusCode::BAD_GATEWAY, &why)
+            }
             Err(NoWay::Failed(why)) => {
                 gateway.refusals.failed(target, why.clone()).await;
                 problem(StatusCode::BAD_GATEWAY, &why)

@@ -56,12 +56,9 @@ pub(crate) async fn connect(
             if let (Some(held), Some(number)) = (&gateway.credentials, number) {
                 held.vault.doubt(number);
             }
-            // Somebody else may be there: that is worth a line in the record.
             let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-            if matches!(cause, Some(rustls::Error::InvalidCertificate(_))) {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-            }
-            return Err(NoWay::Failed(why));
+            let unverified = matches!(cause, Some(rustls::Error::InvalidCertificate(_)));
+            return Err(if unverified { NoWay::Unverified(why) } else { NoWay::Failed(why) });
         }
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -18,6 +18,8 @@ const PATIENCE: (Duration, Duration) = (Duration::from_secs(4), Duration::from_s
 pub(crate) enum NoWay {
     /// Policy refuses it, in words.
     Refused(String),
+    /// The server is not who it should be: somebody else may be there.
+    Unverified(String),
     /// The network does.
     Failed(String),
 }

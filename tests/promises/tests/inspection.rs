@@ -90,6 +90,8 @@ fn the_server_is_verified_and_the_authority_speaks_for_no_other_host() {
     ));
     assert!(outcome.out.contains("TLS with the server failed"), "{outcome:?}");
     assert!(!world.log("hits.log").contains("/repo/x"), "{}", world.log("hits.log"));
+    assert!(world.refused("allowed.example", 443, "TLS with the server failed"), "{:#?}", world.events());
+    assert_eq!(world.place.told("net.fail").len(), 0, "told twice: {:#?}", world.events());
     let script = "openssl x509 -in /etc/ringfence-authority.pem -noout -text | grep -A4 'Name Constraints'; \
                   openssl s_client -connect allowed.example:443 -servername allowed.example -CAfile /etc/ringfence-authority.pem </dev/null 2>&1 | grep -E 'Verify return|subject='; \
                   env | grep -E '_CA|CERT' | sort";
