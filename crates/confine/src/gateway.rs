@@ -399,6 +399,9 @@ pub enum Doors {
     },
 }
 
+/// Sockets at which names are asked for in tier `landlock`, at one time: who comes later is told of no name.
+pub const MOST_ASKERS: usize = 512;
+
 /// What init says, in tier `landlock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {

@@ -56,7 +56,13 @@ impl Reach {
             return None;
         }
         if to.is_loopback() || to.is_unspecified() {
-            return Some(Refused::Network { host: to.to_string(), port, rule: LOOPBACK.into(), source: 0 });
+            return Some(Refused::Network {
+                host: to.to_string(),
+                port,
+                rule: LOOPBACK.into(),
+                source: 0,
+                times: 1,
+            });
         }
         self.judge(asked)
     }
@@ -73,7 +79,7 @@ impl Reach {
         };
         let rule = self.rules.connect(&peer, port).err()?;
         // The gateway holds what the owner may be asked about: a call that waits would stop a whole loop of events.
-        (!self.rules.asks(&peer, port)).then_some(Refused::Network { host, port, rule, source: 0 })
+        (!self.rules.asks(&peer, port)).then_some(Refused::Network { host, port, rule, source: 0, times: 1 })
     }
 
     pub(crate) fn grant(&mut self, number: u32, granted: GrantedHost) {

@@ -70,6 +70,8 @@ pub enum Refused {
         rule: String,
         /// The port it came from, in the sandbox; 0: not known. Of UDP with [`DATAGRAM`](crate::gateway::DATAGRAM).
         source: u32,
+        /// How often.
+        times: u64,
     },
     /// A connection that is granted, and came to nothing: no refusal.
     Failed {

@@ -85,7 +85,7 @@ impl Refusals {
     /// Tells of one and waits until it is written down. `source`: the port it came from, 0 if not known.
     pub(crate) async fn tell(&self, host: &str, port: u16, rule: String, source: u16) -> Heard {
         let (host, rule, source) = (self.host(host.to_owned()), self.rule(rule), source.into());
-        self.told(Refused::Network { host, port, rule, source }).await
+        self.told(Refused::Network { host, port, rule, source, times: 1 }).await
     }
 
     /// The same of a connection that is granted and came to nothing.
@@ -102,9 +102,14 @@ impl Refusals {
 
     /// The same of what came by UDP and asks for a name, or for none.
     pub(crate) async fn asked(&self, name: &str, rule: String, source: u16) -> Heard {
+        self.asked_often(name, rule, source, 1).await
+    }
+
+    /// The same of what came so often.
+    pub(crate) async fn asked_often(&self, name: &str, rule: String, source: u16, times: u64) -> Heard {
         let (host, rule, source) =
             (self.host(name.to_owned()), self.rule(rule), DATAGRAM | u32::from(source));
-        self.told(Refused::Network { host, port: 0, rule, source }).await
+        self.told(Refused::Network { host, port: 0, rule, source, times }).await
     }
 
     /// Waits until all that has come already was judged, and is written down: the task is gone, so that nothing of it still comes.

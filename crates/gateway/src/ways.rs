@@ -9,17 +9,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringfence_confine::gateway::{Way, next_way};
+use ringfence_confine::gateway::{MOST_ASKERS, Way, next_way};
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::{Gateway, dns};
 
-/// Sockets at which names are asked for, at one time; who comes later is told of no name.
-const MOST_ASKERS: usize = 512;
+/// So often it is looked whether an asker that is gone has left its place: what ended has been heard of by then.
+const ROUNDS: usize = 64;
 /// A connection that nothing is said of for so long is none of the task's.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What nobody has taken for so long was given up before it came: its number may come again, from elsewhere on the host.
@@ -78,7 +78,7 @@ pub(crate) async fn listen(gateway: Rc<Gateway>, ways: OwnedFd) {
         return;
     }
     let Ok(own) = UnixStream::from_std(own) else { return };
-    let (room, full) = (Arc::new(Semaphore::new(MOST_ASKERS)), Cell::new(false));
+    let (room, crowd) = (Arc::new(Semaphore::new(MOST_ASKERS)), Rc::new(Crowd::default()));
     loop {
         let heard = own.async_io(Interest::READABLE, || Ok(next_way(own.as_fd())?)).await;
         match heard {
@@ -88,23 +88,11 @@ pub(crate) async fn listen(gateway: Rc<Gateway>, ways: OwnedFd) {
                 }
             }
             Ok((Way::Asker { source }, Some(socket))) => {
-                let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
-                    // Once until there is room again.
-                    if !full.replace(true) {
-                        let gateway = Rc::clone(&gateway);
-                        tokio::task::spawn_local(async move {
-                            let why = format!(
-                                "{MOST_ASKERS} sockets ask for names already: further ones get no answer"
-                            );
-                            gateway
-                                .refusals
-                                .asked("(a packet of UDP that asks for a name)", why, source)
-                                .await
-                        });
-                    }
+                let Some(place) = place(&room).await else {
+                    drop(socket);
+                    crowd.refused(&gateway, source);
                     continue;
                 };
-                full.set(false);
                 let socket = StdUnix::from(socket);
                 if socket.set_nonblocking(true).is_err() {
                     continue;
@@ -121,6 +109,42 @@ pub(crate) async fn listen(gateway: Rc<Gateway>, ways: OwnedFd) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::INTR) => {}
             Err(_) => return,
         }
+    }
+}
+
+/// A place for one who asks, if there is one.
+async fn place(room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    for _ in 0..ROUNDS {
+        if let Ok(place) = Arc::clone(room).try_acquire_owned() {
+            return Some(place);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+/// Those for whom there was no place: told of one after the other, and counted meanwhile.
+#[derive(Debug, Default)]
+struct Crowd {
+    untold: Cell<u64>,
+    telling: Cell<bool>,
+}
+
+impl Crowd {
+    fn refused(self: &Rc<Self>, gateway: &Rc<Gateway>, source: u16) {
+        self.untold.set(self.untold.get().saturating_add(1));
+        if self.telling.replace(true) {
+            return;
+        }
+        let (own, gateway) = (Rc::clone(self), Rc::clone(gateway));
+        tokio::task::spawn_local(async move {
+            while own.untold.get() > 0 {
+                let (name, times) = ("(a packet of UDP that asks for a name)", own.untold.take());
+                let why = format!("{MOST_ASKERS} sockets ask for names already: further ones get no answer");
+                gateway.refusals.asked_often(name, why, source, times).await;
+            }
+            own.telling.set(false);
+        });
     }
 }
 

@@ -211,7 +211,7 @@ impl Refusals {
         let event = self.event(refusal)?;
         let new = match &refusal.what {
             Refused::Connect { path } => self.connected(path.to_string_lossy().into_owned(), &event, 1),
-            Refused::Network { host, port, rule, .. } => {
+            Refused::Network { host, port, rule, times, .. } => {
                 let key = format!("{port}\n{host}\n{rule}\n{}", refusal.program);
                 // Those of calls are counted by init, which tells how often.
                 if self.packets.len() < MOST && (NUMBERS / 2..NUMBERS).contains(&refusal.number) {
@@ -221,7 +221,7 @@ impl Refusals {
                     self.packets.remove(&refusal.number);
                     self.rooms.only_counted(refusal.number);
                 }
-                self.connected(key, &event, 1)
+                self.connected(key, &event, *times)
             }
             Refused::Credential { name, host, port, request, rule, times, .. } => {
                 let used = rule.is_empty();

@@ -277,3 +277,31 @@ END
     let outcome = run(&world, "allow = [{ host = \"allowed.example\", port = 7001 }]", script);
     assert_eq!(outcome.out, "missed 0\n", "{}", outcome.err);
 }
+
+#[test]
+fn names_are_answered_when_what_asked_is_closed_and_who_finds_no_room_is_counted() {
+    let world = World::new();
+    let script = r#"python3 - <<'END'
+import socket
+def ask(s):
+    s.settimeout(5)
+    try: s.sendto(b"\0\7\1\0\0\1\0\0\0\0\0\0\7allowed\7example\0\0\1\0\1", ("203.0.113.53", 53)); return len(s.recv(600)) > 0
+    except OSError: return False
+held = [socket.socket(2, 2) for _ in range(700)]
+print("missed", sum(not ask(s) for s in held))
+for s in held: s.close()
+missed = 0
+for _ in range(600):
+    with socket.socket(2, 2) as s: missed += not ask(s)
+print("then", missed)
+END
+"#;
+    let outcome = run(&world, ALLOWED, script);
+    assert_eq!(outcome.out, "missed 188\nthen 0\n", "{}", outcome.err);
+    let refused = world
+        .place
+        .told("net.deny")
+        .into_iter()
+        .filter(|own| own["host"] == "(a packet of UDP that asks for a name)");
+    assert_eq!(refused.filter_map(|own| own["times"].as_u64()).sum::<u64>(), 188, "{:#?}", world.events());
+}

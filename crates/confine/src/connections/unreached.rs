@@ -73,7 +73,7 @@ impl Connections {
         let noted = if room { calls.note(place, &program.key()) } else { calls.beyond() };
         if let First::New(number) = noted {
             self.nowhere += 1;
-            let what = Refused::Network { host, port, rule: rule.into(), source: 0 };
+            let what = Refused::Network { host, port, rule: rule.into(), source: 0, times: 1 };
             self.unwritten.insert(number, (call.id, Fate::Fails(errno)));
             return Some(Refusal { number, process, program: program.started(process), what });
         }

@@ -30,7 +30,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::channel;
 use crate::connections::take;
-use crate::gateway::Way;
+use crate::gateway::{MOST_ASKERS, Way};
 use crate::hosted::named;
 use crate::nascent::sockets;
 use crate::reach::{self, DNS};
@@ -41,8 +41,6 @@ const BACKLOG: i32 = 4096;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Sockets that are known, before those that are gone are forgotten.
 const FEW: usize = 64;
-/// Of those that ask for names, how many may be made before that.
-const ASKED: usize = 128;
 /// Descriptors that stay free for other things.
 const FREE: u64 = 128;
 /// Numbers that no connection comes from, for those who ask for names: below where unprivileged ports begin.
@@ -57,7 +55,7 @@ pub(crate) struct Sockets {
     /// How many are known when it is looked which of them are gone.
     most: usize,
     /// How many may still be made that ask for names before it is looked: the gateway has room for few, and one lasts as long as the copy here.
-    unlooked: usize,
+    room: usize,
     askers: u16,
 }
 
@@ -116,7 +114,7 @@ impl Sockets {
         channel::send(giving.as_fd(), &false, &[streams.0.as_fd(), long_questions.0.as_fd(), taken.as_fd()])?;
         lock([streams.1, long_questions.1]).map_err(|_| Errno::PERM)?;
         let gateway = Some(Doors { ways, streams, long_questions });
-        Ok(Self { gateway, known: HashMap::new(), most: FEW, unlooked: ASKED, askers: 0 })
+        Ok(Self { gateway, known: HashMap::new(), most: FEW, room: MOST_ASKERS, askers: 0 })
     }
 
     /// What must stay open.
@@ -171,7 +169,7 @@ impl Sockets {
             return Err(Errno::INVAL);
         }
         let (cloexec, waits) = (flags & libc::SOCK_CLOEXEC != 0, flags & libc::SOCK_NONBLOCK == 0);
-        self.forget()?;
+        self.forget(family != libc::AF_UNIX && kind & 0xf == libc::SOCK_DGRAM)?;
         let copy = |made: &OwnedFd| made.try_clone().map_err(|_| Errno::NFILE);
         let (given, known) = match (family, kind & 0xf, protocol) {
             (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => {
@@ -204,7 +202,7 @@ impl Sockets {
         let (given, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, waiting(waits), None)?;
         self.askers = self.askers % ASKERS + 1;
         doors.tell(&Way::Asker { source: self.askers }, Some(&other))?;
-        self.unlooked = self.unlooked.saturating_sub(1);
+        self.room = self.room.saturating_sub(1);
         met(self.askers);
         Ok(given)
     }
@@ -361,13 +359,14 @@ impl Sockets {
     }
 
     /// Is there room for one more? Which of them are gone is seen only in what processes hold.
-    fn forget(&mut self) -> Result<(), Errno> {
-        if self.known.len() < self.most && self.unlooked > 0 {
+    fn forget(&mut self, asks: bool) -> Result<(), Errno> {
+        if self.known.len() < self.most && (!asks || self.room > 0) {
             return Ok(());
         }
         let held = held();
         self.known.retain(|inode, _| held.contains(inode));
-        self.unlooked = ASKED;
+        let askers = self.known.values().filter(|known| matches!(known, Known::Asker(..))).count();
+        self.room = MOST_ASKERS.saturating_sub(askers);
         self.most = FEW.max(2 * self.known.len());
         let room = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         if self.known.len() as u64 + FREE.min(room / 2) >= room { Err(Errno::NFILE) } else { Ok(()) }
