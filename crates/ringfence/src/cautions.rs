@@ -299,16 +299,17 @@ fn bound(rule: &str) -> Option<&'static str> {
     bounds.into_iter().find(|(words, _)| said.starts_with(words)).map(|(_, key)| key)
 }
 
-/// What a rule says of a request, behind its method and its path, which have no blanks: whatever else it quotes is the task's.
+/// What a rule says of a request, behind its method and its path, which have no blanks: whatever else it quotes is the task's. A method
+/// may be any word; no sentence of the judge's own has a path behind its first.
 fn own(rule: &str) -> &str {
     match rule.split_once(": ") {
-        Some((line, said))
-            if line.matches(' ').count() == 1 && line.starts_with(|one: char| one.is_ascii_uppercase()) =>
-        {
-            said
-        }
+        Some((line, said)) if line.split_once(' ').is_some_and(|(_, path)| is_target(path)) => said,
         _ => rule,
     }
+}
+
+fn is_target(path: &str) -> bool {
+    path == "*" || path.starts_with('/') && !path.contains(' ')
 }
 
 /// Of what was sent, asked for or printed; `none`: no line would allow it.
@@ -403,6 +404,10 @@ mod tests {
         assert!(!said("a.example:80", "the request names another host, `b`", &[]).contains("TLS"));
         let get = "GET /a: no rule for this host allows the path";
         assert!(said("a.example:443", get, &[]).starts_with("`paths`"));
+        for method in ["what /: ", "no /: ", "OPTIONS *: ", "gEt /a:b: "] {
+            let rule = format!("{method}no rule for this host allows the method");
+            assert!(said("a.example:443", &rule, &[]).starts_with("`methods`"), "{method}");
+        }
         let socket = "GET /a: no rule for this host allows a WebSocket";
         assert!(said("a.example:443", socket, &[]).starts_with("`websocket"));
         // Words of the task.

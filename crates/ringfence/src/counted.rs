@@ -37,15 +37,20 @@ fn is_refused(one: &Explanation) -> bool {
         && !["decoy", "limit", "network"].contains(&one.kind)
 }
 
+/// How many different things it stands for.
+fn ways(one: &Explanation) -> u64 {
+    one.ways.max(1)
+}
+
 /// How many different things were refused, how many secrets left all the same (masked, or let through), and decoys with
 /// each program that opened one.
 pub(crate) fn totals(explained: &Explained) -> (u64, u64, Vec<(String, String)>) {
     let decoys = explained.refusals.iter().filter(|one| one.kind == "decoy");
     let decoys = decoys.map(|one| (one.target.clone(), one.askers.first().cloned().unwrap_or_default()));
-    let passed =
-        explained.refusals.iter().filter(|one| ["masked", "let through"].contains(&one.outcome)).count()
-            as u64;
-    (explained.refusals.iter().filter(|one| is_refused(one)).count() as u64, passed, decoys.collect())
+    let passed = explained.refusals.iter().filter(|one| ["masked", "let through"].contains(&one.outcome));
+    let passed = passed.map(ways).sum();
+    let refused = explained.refusals.iter().filter(|one| is_refused(one)).map(ways);
+    (refused.sum(), passed, decoys.collect())
 }
 
 /// How many different things these events tell of as refused.

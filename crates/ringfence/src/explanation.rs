@@ -19,7 +19,7 @@ use crate::host::{Host, Task};
 use crate::terminal::{escape, line};
 use crate::{cautions, counted, environment, named, offered, strongest};
 
-/// How many reasons are told apart of one thing; a task can find as many as it likes.
+/// How many reasons are told one by one of one thing; a task can find as many as it likes.
 const WAYS: usize = 8;
 /// The same of programs that open one decoy.
 const OPENERS: usize = 64;
@@ -62,6 +62,9 @@ pub(crate) struct Explanation {
     pub(crate) grantable: bool,
     /// Why these lines would be unwise, or why there are none.
     pub(crate) caution: Option<String>,
+    /// So many ways it stands for, which are told of by their number alone; 0: it is one that is told of.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) ways: u64,
 }
 
 /// All of a run.
@@ -191,33 +194,32 @@ impl Explained {
             "deny" => lines(detail).join("\n"),
             _ => String::new(),
         };
-        let mut own = (target.clone(), purpose.clone(), key);
-        if many && !places.contains_key(&own) {
-            let same = |known: &&Key| known.0 == target && known.1 == purpose && known.2.starts_with(outcome);
-            let from = (target.clone(), purpose.clone(), outcome.to_owned());
-            let mut ways = places.range(from..).map(|(known, _)| known).take_while(same);
-            own = ways.nth(if shown == "decoy" { OPENERS } else { WAYS } - 1).cloned().unwrap_or(own);
-        }
-        let place = *places.entry(own).or_insert_with(|| {
+        let own = (target.clone(), purpose.clone(), key);
+        let most = if shown == "decoy" { OPENERS } else { WAYS };
+        let beyond = many && !places.contains_key(&own) && told_apart(places, &own, outcome) >= most;
+        let place = match beyond {
+            true => (target.clone(), purpose.clone(), format!("more {outcome}")),
+            false => own.clone(),
+        };
+        let place = *places.entry(place).or_insert_with(|| {
             let ended = if shown == "file" { text("path") } else { target.clone() };
-            let mut told = explain(
-                shown,
-                target,
-                purpose,
-                text("rule"),
-                lines(detail),
-                (&ended, host, self.hosted),
-                context,
-            );
+            let lines = if beyond { Vec::new() } else { lines(detail) };
+            let known = (ended.as_str(), host, self.hosted);
+            let mut told = explain(shown, target, purpose, text("rule"), lines, known, context);
             told.outcome = outcome;
             told.arguments = arguments(detail);
             self.refusals.push(told);
             self.refusals.len() - 1
         });
         let Some(explanation) = self.refusals.get_mut(place) else { return };
+        if beyond {
+            places.insert(own, place);
+            explanation.one_way_more();
+        }
         explanation.times += times(detail);
         let elsewhere = matches!(kind, "exec.deny" | "net.deny");
-        explanation.grantable |= (explanation.on_host == Some(true) || elsewhere)
+        explanation.grantable |= explanation.ways == 0
+            && (explanation.on_host == Some(true) || elsewhere)
             && detail.and_then(|detail| detail.get("grantable")?.as_bool()).unwrap_or(false);
         explanation.asked_by(text);
     }
@@ -246,6 +248,18 @@ impl Explained {
 }
 
 impl Explanation {
+    /// It stands for one way more. What opens a decoy was put there by the same rule, whoever it is.
+    fn one_way_more(&mut self) {
+        self.ways += 1;
+        if self.kind != "decoy" {
+            self.rule = format!(
+                "{} more ways, too many to be told of one by one (`ringfence logs` has them)",
+                self.ways
+            );
+            self.caution = None;
+        }
+    }
+
     /// One who asked more.
     fn asked_by(&mut self, text: impl Fn(&str) -> String) {
         let (script, starter) = (text("script"), text("started_by"));
@@ -317,6 +331,7 @@ fn explain(
         remedy,
         grantable: false,
         caution,
+        ways: 0,
     }
 }
 
@@ -332,6 +347,18 @@ pub(crate) fn no_grant(path: &Path, access: Access, host: &Host, context: &Polic
     }
     let barred = host.barred(named, access);
     barred.then(|| "no line allows it: its permissions on the host keep it from this user".to_owned())
+}
+
+/// In how many ways the same came to this already.
+fn told_apart(places: &BTreeMap<Key, usize>, own: &Key, outcome: &str) -> usize {
+    let same = |known: &&Key| known.0 == own.0 && known.1 == own.1 && known.2.starts_with(outcome);
+    let from = (own.0.clone(), own.1.clone(), outcome.to_owned());
+    places.range(from..).map(|(known, _)| known).take_while(same).take(OPENERS).count()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What tells apart who opened a decoy.
@@ -520,80 +547,4 @@ fn together(offered: &[&Explanation]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packets_are_sent_and_those_that_nobody_hears_of_are_no_refusal() {
-        let (mut explained, mut places, host) = (Explained::default(), BTreeMap::new(), Host::new());
-        let mut deny = |name: &str, port: u16, rule: &str| {
-            let detail = serde_json::json!({ "host": name, "port": port, "rule": rule, "times": 1 });
-            let event = serde_json::json!({ "kind": "net.deny", "detail": detail });
-            explained.add(&event, &mut places, &host, None);
-        };
-        deny("192.0.2.1", 443, "a packet of UDP, and more");
-        deny("192.0.2.1", 0, "a packet of ICMP, and more");
-        deny("192.0.2.1", 443, "no rule");
-        deny(UNSEEN, 0, "the kernel has no nfnetlink_log");
-        let told: Vec<_> =
-            explained.refusals.iter().map(|one| (one.target.as_str(), one.purpose.as_str())).collect();
-        assert_eq!(
-            told,
-            [("192.0.2.1:443", "datagram"), ("192.0.2.1", "datagram"), ("192.0.2.1:443", "connect")]
-        );
-        assert_eq!(explained.unseen, [format!("{UNSEEN}: the kernel has no nfnetlink_log")]);
-    }
-
-    #[test]
-    fn many_reasons_are_summed_up_and_outcomes_are_told_apart() {
-        let (mut explained, mut places, host) = (Explained::default(), BTreeMap::new(), Host::new());
-        let mut leak = |action: &str, rule: String| {
-            let detail = serde_json::json!({ "secret": "s", "host": "h", "port": 443, "action": action, "rule": rule });
-            let event = serde_json::json!({ "kind": "leak", "detail": detail });
-            explained.add(&event, &mut places, &host, None);
-        };
-        (0..20).for_each(|number| leak("warn", format!("reason {number}")));
-        leak("block", "another".into());
-        leak("warn", "a last one".into());
-        let of = |outcome: &str| {
-            explained.refusals.iter().filter(|one| one.outcome == outcome).collect::<Vec<_>>()
-        };
-        assert_eq!((of("let through").len(), of("refused").len()), (WAYS, 1));
-        assert_eq!(of("let through").iter().map(|one| one.times).sum::<u64>(), 21);
-        assert_eq!((of("refused")[0].rule.as_str(), of("refused")[0].times), ("another", 1));
-    }
-
-    #[test]
-    fn what_nobody_answered_is_part_of_the_summary() {
-        let told = |rule: &str, key: &str| Explanation {
-            rule: rule.into(),
-            remedy: vec!["[commands]".into(), format!("{key} = [\"ls x\"]")],
-            caution: Some("it is asked again".into()),
-            kind: "command",
-            target: "ls x".into(),
-            arguments: Vec::new(),
-            purpose: "deny".into(),
-            outcome: "refused",
-            programs: Vec::new(),
-            scripts: Vec::new(),
-            askers: Vec::new(),
-            listed: true,
-            times: 1,
-            on_host: None,
-            grantable: false,
-        };
-        let answers =
-            ["the owner was asked: nobody answered in time", "the owner was asked: the owner refused it"];
-        let loader =
-            Explanation { target: "/lib64/ld-linux-x86-64.so.2 ls".into(), ..told(answers[0], "deny") };
-        let all = [told(answers[0], "allow"), told(answers[1], "children"), loader];
-        let offered: Vec<_> = all.iter().filter(|one| is_offered(one)).collect();
-        assert_eq!(together(&offered), "[commands]\nallow = [\"ls x\"]\n");
-        for (entry, shorter) in
-            [("git log", Some("git")), ("busybox sh", None), ("/lib/ld-linux.so.2 x", None)]
-        {
-            let line = format!("children = [\"{entry}\"]");
-            assert_eq!(part_with_arguments(&line).as_deref(), shorter);
-        }
-    }
-}
+mod tests;

@@ -131,3 +131,16 @@ fn who_gives_up_before_the_server_answers_is_told_of() {
     );
     assert!(failed.len() == 4 && failed.iter().all(|one| one.2.contains("gave up")), "{failed:?}");
 }
+
+#[test]
+fn each_way_that_explain_does_not_list_is_counted_for_itself() {
+    let world = world();
+    let script = "for n in 1 2 3 4 5 6 7 8 9 10 11; do curl -sm9 -X m$n http://allowed.example/ >/dev/null; done; \
+                  for n in 1 2; do curl -sm9 -H X-HTTP-Method-Override:PUT http://allowed.example/ >/dev/null; done";
+    let policy = world.policy("allow = [{ host = \"allowed.example\", port = 80, methods = [\"GET\"] }]");
+    let outcome = world.host(&format!("{} -- bash -c '{script}'; \"$RF\" explain", world.start(&policy)));
+    assert_eq!(outcome.out.matches("`methods` in the host's rule").count(), 8, "{outcome:?}");
+    let more: Vec<_> = outcome.out.lines().skip_while(|line| !line.contains("at least")).take(2).collect();
+    assert!(more[0].contains("(at least 5 times)") && more[1].contains("refused: 4 more ways"), "{outcome:?}");
+    assert!(!outcome.out.contains("no line of `network.allow`"), "{outcome:?}");
+}
