@@ -1,11 +1,14 @@
 //! The body of a request on its way out: counted, and cut where its rule bounds it.
 
 use std::cell::RefCell;
+use std::error::Error;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::body::{Body, Frame, SizeHint};
 use ringfence_policy::Pass;
 
@@ -18,20 +21,23 @@ pub(crate) struct Cut(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
-    why: Option<String>,
+    why: Option<Ends>,
     /// Who is told once nobody waits for the request any more.
-    late: Option<Box<dyn FnOnce(String)>>,
+    late: Option<Box<dyn FnOnce(Ends)>>,
 }
+
+/// What a request is answered whose body does not pass, and why.
+pub(crate) type Ends = (StatusCode, String);
 
 impl Cut {
     /// So far; `late` hears of what comes from now on.
-    pub(crate) fn take(&self, late: impl FnOnce(String) + 'static) -> Option<String> {
+    pub(crate) fn take(&self, late: impl FnOnce(Ends) + 'static) -> Option<Ends> {
         let mut state = self.0.borrow_mut();
         state.late = Some(Box::new(late));
         state.why.take()
     }
 
-    fn put(&self, why: String) {
+    fn put(&self, why: Ends) {
         let mut state = self.0.borrow_mut();
         match state.late.take() {
             Some(late) => late(why),
@@ -42,30 +48,29 @@ impl Cut {
 
 /// `bounds`: what it may be, if that is bounded.
 pub(crate) fn bounded(body: Carried, bounds: Option<(Rc<Gateway>, Pass)>, cut: &Cut) -> Carried {
-    match bounds {
-        Some((gateway, pass)) if pass.size.is_some() || pass.budget.is_some() => {
-            Box::pin(Counted { body, gateway, pass, passed: 0, cut: cut.clone() })
-        }
-        _ => body,
+    if body.is_end_stream() {
+        return body;
     }
+    let bounds = bounds.filter(|(_, pass)| pass.size.is_some() || pass.budget.is_some());
+    Box::pin(Counted { body, bounds, passed: 0, cut: cut.clone() })
 }
 
 struct Counted {
     body: Carried,
-    gateway: Rc<Gateway>,
-    pass: Pass,
+    bounds: Option<(Rc<Gateway>, Pass)>,
     passed: u64,
     cut: Cut,
 }
 
 impl Counted {
     fn takes(&mut self, bytes: usize) -> Result<(), String> {
+        let Some((gateway, pass)) = &self.bounds else { return Ok(()) };
         self.passed = self.passed.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        if let Some(most) = self.pass.size.filter(|most| self.passed > *most) {
+        if let Some(most) = pass.size.filter(|most| self.passed > *most) {
             return Err(format!("the body of the request is larger than {most} bytes"));
         }
-        match &self.pass.budget {
-            Some(budget) if !self.gateway.spend(budget, bytes) => Err(budget.exceeded()),
+        match &pass.budget {
+            Some(budget) if !gateway.spend(budget, bytes) => Err(budget.exceeded()),
             _ => Ok(()),
         }
     }
@@ -82,6 +87,11 @@ impl Body for Counted {
         let own = &mut *self;
         let frame = match own.body.as_mut().poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(Stopped::Ended(error)))) if is_malformed(&error) => {
+                let why = "the body of the request is malformed: its chunks, or its trailers, cannot be read";
+                own.cut.put((StatusCode::BAD_REQUEST, why.to_owned()));
+                return Poll::Ready(Some(Err(Stopped::Refused)));
+            }
             other => return other,
         };
         let trailers = |frame: &Frame<Bytes>| frame.trailers_ref().map_or(0, crate::rewrite::octets);
@@ -89,7 +99,7 @@ impl Body for Counted {
         match own.takes(bytes) {
             Ok(()) => Poll::Ready(Some(Ok(frame))),
             Err(why) => {
-                own.cut.put(why);
+                own.cut.put((StatusCode::FORBIDDEN, why));
                 Poll::Ready(Some(Err(Stopped::Refused)))
             }
         }
@@ -102,4 +112,10 @@ impl Body for Counted {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Whether what the client sent is no body, and not only ended too soon.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData))
 }

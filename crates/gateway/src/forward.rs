@@ -178,7 +178,7 @@ fn unread(error: &hyper::Error) -> Option<String> {
     } else if error.is_parse() {
         Some(format!("the server's answer is no HTTP: {error}"))
     } else if error.is_user() {
-        Some("the body of the request could not be read".to_owned())
+        Some("the body of the request did not come to its end".to_owned())
     } else {
         None
     }

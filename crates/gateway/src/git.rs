@@ -192,7 +192,7 @@ async fn judge<'a>(
     if way.judged || !matches!(way.protocol, Protocol::Ssh | Protocol::Tcp) {
         return Err(No::Network(format!("ssh is spoken there, and the rule has `{}`", way.protocol.word())));
     }
-    let found = upstream::addresses(gateway, &target).await.map_err(|no| match no {
+    let found = upstream::addresses(gateway, target).await.map_err(|no| match no {
         NoWay::Refused(why) | NoWay::Unverified(why) => No::Network(why),
         NoWay::Failed(why) => No::Failed(why),
     })?;

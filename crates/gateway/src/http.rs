@@ -187,9 +187,13 @@ impl Way {
 
     /// Written down, and answered so.
     async fn refused(&self, why: &str) -> Response<Carried> {
+        self.refused_as(StatusCode::FORBIDDEN, why).await
+    }
+
+    async fn refused_as(&self, status: StatusCode, why: &str) -> Response<Carried> {
         let target = &self.target;
         self.gateway.refusals.tell(&target.host(), target.port, why.to_owned(), target.source).await;
-        problem(StatusCode::FORBIDDEN, why)
+        problem(status, why)
     }
 
     /// Tells of a client that says something else; whether it does.
@@ -246,8 +250,8 @@ impl Way {
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
         let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
         let late = (Rc::clone(gateway), target.clone());
-        if let Some(why) = cut.take(move |why| refuse_late(late, why)) {
-            return self.refused(&why).await;
+        if let Some((status, why)) = cut.take(move |(_, why)| refuse_late(late, why)) {
+            return self.refused_as(status, &why).await;
         }
         let late = (Rc::clone(gateway), target.clone(), line.clone());
         // What must not leave ended the request.
@@ -263,10 +267,7 @@ impl Way {
                 self.masked(response, used, line).await
             }
             Err(NoWay::Refused(why)) => self.refused(&why).await,
-            Err(NoWay::Unverified(why)) => {
-                gateway.refusals.tell(&target.host(), target.port, why.clone(), target.source).await;
-                problem(StatusCode::BAD_GATEWAY, &why)
-            }
+            Err(NoWay::Unverified(why)) => self.refused_as(StatusCode::BAD_GATEWAY, &why).await,
             Err(NoWay::Failed(why)) => {
                 gateway.refusals.failed(target, why.clone()).await;
                 problem(StatusCode::BAD_GATEWAY, &why)
@@ -497,6 +498,7 @@ fn problem(status: StatusCode, why: &str) -> Response<Carried> {
             "refused by the policy of this sandbox",
             "asking again will not help, unless its owner changes something",
         ),
+        StatusCode::BAD_REQUEST => ("the request is malformed", "asking again in the same way will not help"),
         _ => ("no answer from the server", "asking again may help"),
     };
     let text = serde_json::json!({

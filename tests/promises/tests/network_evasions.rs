@@ -216,11 +216,9 @@ curl -sm9 -d a=b 'http://allowed.example:8088/?_method=DELETE' -o /dev/null; tru
         "{ODD}\n\"$RF\" run -q --policy {policy} --workspace . -- bash -c \"$(cat {})\"; kill $server; \"$RF\" explain > explained",
         inside.display()
     ));
-    for why in [
-        "more than 200 fields",
-        "the server's answer is no HTTP",
-        "the body of the request could not be read",
-    ] {
+    for why in
+        ["more than 200 fields", "the server's answer is no HTTP", "the body of the request is malformed"]
+    {
         assert!(outcome.out.contains(why), "{why}: {outcome:?}");
     }
     assert!(!outcome.out.contains("without an answer"), "{outcome:?}");

@@ -141,6 +141,60 @@ fn each_way_that_explain_does_not_list_is_counted_for_itself() {
     let outcome = world.host(&format!("{} -- bash -c '{script}'; \"$RF\" explain", world.start(&policy)));
     assert_eq!(outcome.out.matches("`methods` in the host's rule").count(), 8, "{outcome:?}");
     let more: Vec<_> = outcome.out.lines().skip_while(|line| !line.contains("at least")).take(2).collect();
-    assert!(more[0].contains("(at least 5 times)") && more[1].contains("refused: 4 more ways"), "{outcome:?}");
+    assert!(
+        more[0].contains("(at least 5 times)") && more[1].contains("refused: 4 more ways"),
+        "{outcome:?}"
+    );
     assert!(!outcome.out.contains("no line of `network.allow`"), "{outcome:?}");
+}
+
+/// Answers before it has read what it is sent.
+const EARLY: &str = r#"python3 -c 'import socket
+server = socket.create_server(("203.0.113.10", 8095))
+print("up", flush=True)
+while True:
+    c, _ = server.accept(); c.recv(9999); c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    while c.recv(9999): pass' > up & server=$!
+while ! [ -s up ]; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_malformed_body_is_the_tasks_own_and_told_as_that() {
+    for (port, answer) in [(80, "400 Bad Request"), (8095, "200 OK")] {
+        let world = world();
+        let policy = world.policy("allow = [\"allowed.example:80\", { host = \"allowed.example\", port = 8095, protocol = \"http\" }]");
+        let inside = format!(
+            r#"python3 - <<'END'
+import socket
+s = socket.create_connection(("allowed.example", {port}), 5)
+s.sendall(b"POST / HTTP/1.1\r\nHost: allowed.example:{port}\r\nTransfer-Encoding: chunked\r\n\r\n")
+if {port} != 80: print(s.recv(99).split(b"\r\n")[0].decode())
+s.sendall(b"zz\r\n")
+said = s.makefile("rb").read().decode()
+print(said)
+END"#
+        );
+        let inside = world.place.write(world.place.base.path().join("inside.sh"), &inside);
+        let outcome = world.host(&format!(
+            "{EARLY}{} -- bash -c \"$(cat {})\"; kill $server",
+            world.start(&policy),
+            inside.display()
+        ));
+        assert!(outcome.out.starts_with(&format!("HTTP/1.1 {answer}")), "{outcome:?}");
+        assert!(port != 80 || outcome.out.contains("the body of the request is malformed"), "{outcome:?}");
+        assert!(
+            world.refused("allowed.example", port, "the body of the request is malformed"),
+            "{:#?}",
+            world.events()
+        );
+        assert_eq!(
+            (
+                told(&world, "net.fail").len(),
+                told(&world, "net.deny").iter().filter(|own| own["host"] != Value::Null).count()
+            ),
+            (0, 1),
+            "{:#?}",
+            world.events()
+        );
+    }
 }
