@@ -17,7 +17,7 @@ pub(super) fn called(words: &[&str]) -> Vec<usize> {
         found.push(at);
         let name = words.get(at).map_or("", |word| base(word));
         next = Wrapper::of(name).and_then(|wrapper| starts(wrapper, words, at));
-        if next.is_none() && ["docker", "podman", "nerdctl"].contains(&name) {
+        if next.is_none() && ENGINES.contains(&name) {
             next = command(words, at).filter(|at| words.get(*at).is_some_and(|word| *word == "compose"));
         }
     }
@@ -110,24 +110,59 @@ const NOTHING: &[&str] = &[
     "--longnames",
     "--isolated",
 ];
-/// Of what COMPOSE names, these too.
-const COMPOSED: &[&str] =
-    &["-f", "-p", "--file", "--project-name", "--project-directory", "--env-file", "--ansi", "--parallel"];
+/// Options that take the next word, and those that take nothing.
+type Before = (&'static [&'static str], &'static [&'static str]);
+/// Of those that work on containers, these too.
+const ENGINES: &[&str] = &["docker", "podman", "nerdctl"];
+const CONTAINED: Before = (
+    &[
+        "-H",
+        "-l",
+        "--log-level",
+        "--tlscacert",
+        "--tlscert",
+        "--tlskey",
+        "--connection",
+        "--url",
+        "--address",
+    ],
+    &["-D", "--tls", "--tlsverify"],
+);
+/// And of what COMPOSE names, these.
+const COMPOSED: Before = (
+    &[
+        "-f",
+        "-p",
+        "--file",
+        "--project-name",
+        "--project-directory",
+        "--env-file",
+        "--ansi",
+        "--parallel",
+        "--progress",
+        "--workdir",
+    ],
+    &["--compatibility", "--dry-run", "--all-resources", "--no-ansi", "--skip-hostname-check"],
+);
 /// Of these, `-n` takes the next word.
 const NAMESPACED: &[&str] = &["kubectl", "oc", "helm", "rabbitmqctl"];
 
 /// Where the name of the command stands that this program has to do, if all options before it are understood.
 pub(super) fn command(words: &[&str], program: usize) -> Option<usize> {
     let name = base(words.get(program)?);
-    let (namespaced, composed) = (NAMESPACED.contains(&name), COMPOSE.contains(&name));
+    let composed = COMPOSE.contains(&name);
+    let contained = composed || ENGINES.contains(&name);
+    let lists: Vec<Before> =
+        contained.then_some(CONTAINED).into_iter().chain(composed.then_some(COMPOSED)).collect();
+    let valued = |word: &str| VALUED.contains(&word) || lists.iter().any(|own| own.0.contains(&word));
+    let nothing = |word: &str| NOTHING.contains(&word) || lists.iter().any(|own| own.1.contains(&word));
     let mut at = program + 1;
     loop {
         let word = words.get(at)?;
         // Of rustup, which of its toolchains.
-        if word.starts_with('+') || NOTHING.contains(word) || word.starts_with("--") && word.contains('=') {
+        if word.starts_with('+') || nothing(word) || word.starts_with("--") && word.contains('=') {
             at += 1;
-        } else if VALUED.contains(word) || namespaced && *word == "-n" || composed && COMPOSED.contains(word)
-        {
+        } else if valued(word) || *word == "-n" && NAMESPACED.contains(&name) {
             at += 2;
         } else {
             return (!word.starts_with('-') || *word == "-m").then_some(at);
