@@ -13,7 +13,7 @@ use tokio::sync::MutexGuard;
 
 use crate::body::Carried;
 use crate::connection::Target;
-use crate::http::{FIELDS, HEAD, HEAD_LIST, Local, Way};
+use crate::http::{FIELDS, HEAD, HEAD_LIST, Local, Way, too_large};
 use crate::kept::{self, Place};
 use crate::upstream::NoWay;
 use crate::{inspect, upstream};
@@ -172,9 +172,7 @@ impl Way {
 /// Why what was said could not be carried on, where neither side just ended.
 fn unread(error: &hyper::Error) -> Option<String> {
     if error.is_parse_too_large() {
-        Some(format!(
-            "the head of the server's answer is larger than {HEAD} bytes, or has more than {FIELDS} fields"
-        ))
+        Some(too_large("server's answer"))
     } else if error.is_parse() {
         Some(format!("the server's answer is no HTTP: {error}"))
     } else if error.is_user() {

@@ -34,7 +34,7 @@ use crate::guard;
 use crate::issued;
 use crate::late::{method, refuse_late, tell_late};
 use crate::overrides::{overrides, overrides_method};
-use crate::resets::Resets;
+use crate::resets::{Reset, Resets};
 use crate::rewrite::{leave_connection, octets, rewritten};
 use crate::search::{Search, Stop};
 use crate::sigv4;
@@ -94,8 +94,13 @@ where
     });
     if http2 {
         let own = Rc::clone(&way);
-        let stream = TokioIo::new(Resets::new(stream, move |code| {
-            let why = format!("a request by HTTP/2 is malformed, and was ended ({code})");
+        let stream = TokioIo::new(Resets::new(stream, move |reset| {
+            let why = match reset {
+                Reset::Malformed(code) => {
+                    format!("a request by HTTP/2 is malformed, and was ended ({code})")
+                }
+                Reset::TooLarge => too_large("request"),
+            };
             refuse_late((Rc::clone(&own.gateway), own.target.clone()), why);
         }));
         let mut server = Server2::new(Local);
@@ -199,12 +204,9 @@ impl Way {
     /// Tells of a client that says something else; whether it does.
     async fn no_http(&self, error: &hyper::Error) -> bool {
         if error.is_parse() {
-            let why = if error.is_parse_too_large() {
-                format!(
-                    "the head of the request is larger than {HEAD} bytes, or has more than {FIELDS} fields"
-                )
-            } else {
-                format!("what is said is no HTTP: {error}")
+            let why = match error.is_parse_too_large() {
+                true => too_large("request"),
+                false => format!("what is said is no HTTP: {error}"),
             };
             let target = &self.target;
             self.gateway.refusals.tell(&target.host(), target.port, why, target.source).await;
@@ -214,6 +216,12 @@ impl Way {
 
     async fn answer(&self, mut request: Request<Asked>) -> Response<Carried> {
         self.heard.set(true);
+        // What is read at once may be longer than the bound of what reads it.
+        let line = request.method().as_str().len() + request.uri().to_string().len();
+        if line + octets(request.headers()) > HEAD {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return self.refused_as(status, &too_large("request")).await;
+        }
         let (gateway, target) = (&self.gateway, &self.target);
         // What is refused is written down: not with a secret in it.
         let holds = match self.looked(&mut request).await {
@@ -249,6 +257,11 @@ impl Way {
         }
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
         let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
+        let large = |response: &Response<Incoming>| octets(response.headers()) > HEAD;
+        let sent = match sent {
+            Ok(response) if large(&response) => Err(NoWay::Failed(too_large("server's answer"))),
+            sent => sent,
+        };
         let late = (Rc::clone(gateway), target.clone());
         if let Some((status, why)) = cut.take(move |(_, why)| refuse_late(late, why)) {
             return self.refused_as(status, &why).await;
@@ -491,6 +504,11 @@ impl Way {
     }
 }
 
+/// Of a request, or an answer.
+pub(crate) fn too_large(whose: &str) -> String {
+    format!("the head of the {whose} is larger than {HEAD} bytes, or has more than {FIELDS} fields")
+}
+
 /// An answer of the gateway's own (RFC 9457).
 fn problem(status: StatusCode, why: &str) -> Response<Carried> {
     let (title, again) = match status {
@@ -498,8 +516,8 @@ fn problem(status: StatusCode, why: &str) -> Response<Carried> {
             "refused by the policy of this sandbox",
             "asking again will not help, unless its owner changes something",
         ),
-        StatusCode::BAD_REQUEST => ("the request is malformed", "asking again in the same way will not help"),
-        _ => ("no answer from the server", "asking again may help"),
+        StatusCode::BAD_GATEWAY => ("no answer from the server", "asking again may help"),
+        _ => ("the request cannot be carried", "asking again in the same way will not help"),
     };
     let text = serde_json::json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": why, "again": again,

@@ -17,17 +17,32 @@ static MALFORMED: &[(u32, &str)] = &[
     (11, "ENHANCE_YOUR_CALM"),
 ];
 
+/// An answer of its own to a head that is too large: `:status` 431 and nothing else, as it is written the first time (RFC 7541, appendix A
+/// and B). What the gateway answers, or a server, has more fields.
+const TOO_LARGE: &[u8] = &[0x48, 0x83, 0x69, 0x90, 0xff];
+/// And a change of the table's size before it.
+const ANSWER: usize = TOO_LARGE.len() + 4;
+
+/// What was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reset {
+    /// What was said is none, by this code.
+    Malformed(&'static str),
+    /// The head of the request is too large.
+    TooLarge,
+}
+
 /// Frames, as they are written.
 #[derive(Default)]
 struct Frames {
     head: Vec<u8>,
     rest: usize,
-    /// Each code is told once of a connection: what is told waits in memory until it is written down.
-    told: Vec<u32>,
+    /// Each is told once of a connection: what is told waits in memory until it is written down.
+    told: Vec<Reset>,
 }
 
 impl Frames {
-    fn wrote(&mut self, mut bytes: &[u8], tell: &dyn Fn(&'static str)) {
+    fn wrote(&mut self, mut bytes: &[u8], tell: &dyn Fn(Reset)) {
         while let Some((first, after)) = bytes.split_first() {
             if self.rest > 0 {
                 let (_, left) = bytes.split_at(self.rest.min(bytes.len()));
@@ -38,23 +53,34 @@ impl Frames {
             self.head.push(*first);
             bytes = after;
             let Some(([a, b, c, kind, ..], said)) = self.head.split_first_chunk::<HEAD>() else { continue };
-            // RST_STREAM and GOAWAY: the code is last of what is read.
-            let most = [(3, 4), (7, 8)].iter().find(|(own, _)| own == kind).map_or(0, |(_, most)| *most);
+            let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap_or_default();
+            let most = match kind {
+                1 if length <= ANSWER => length,
+                // RST_STREAM and GOAWAY: the code is last of what is read.
+                3 => 4,
+                7 => 8,
+                _ => 0,
+            };
             if said.len() < most {
                 continue;
             }
-            if let Some(code) = said.last_chunk().map(|code| u32::from_be_bytes(*code))
-                && let Some((_, name)) = MALFORMED.iter().find(|(own, _)| *own == code)
-                && !self.told.contains(&code)
-            {
-                self.told.push(code);
-                tell(name);
+            if let Some(reset) = reset(*kind, said).filter(|reset| !self.told.contains(reset)) {
+                self.told.push(reset);
+                tell(reset);
             }
-            let length = u32::from_be_bytes([0, *a, *b, *c]);
-            self.rest = usize::try_from(length).unwrap_or_default().saturating_sub(most);
+            self.rest = length.saturating_sub(most);
             self.head.clear();
         }
     }
+}
+
+/// What a frame of this kind says, of which so much was read.
+fn reset(kind: u8, said: &[u8]) -> Option<Reset> {
+    if kind == 1 {
+        return said.ends_with(TOO_LARGE).then_some(Reset::TooLarge);
+    }
+    let code = said.last_chunk().map(|code| u32::from_be_bytes(*code))?;
+    MALFORMED.iter().find(|(own, _)| *own == code).map(|(_, name)| Reset::Malformed(name))
 }
 
 /// A stream whose resets are told.
@@ -64,7 +90,7 @@ pub(crate) struct Resets<S, F> {
     tell: F,
 }
 
-impl<S, F: Fn(&'static str)> Resets<S, F> {
+impl<S, F: Fn(Reset)> Resets<S, F> {
     pub(crate) fn new(stream: S, tell: F) -> Self {
         Self { stream, frames: Frames::default(), tell }
     }
@@ -80,7 +106,7 @@ impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Resets<S, F> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, F: Fn(&'static str) + Unpin> AsyncWrite for Resets<S, F> {
+impl<S: AsyncWrite + Unpin, F: Fn(Reset) + Unpin> AsyncWrite for Resets<S, F> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -139,13 +165,18 @@ mod tests {
             frame(7, &[0, 0, 0, 1, 0, 0, 0, 9, 1, 1, 1]),
             frame(7, &[0, 0, 0, 1, 0, 0, 0, 0]),
             frame(3, &[0, 0, 0, 1]),
+            frame(1, &[&[0x3f, 0xe1, 0x1f], TOO_LARGE].concat()),
+            frame(1, &[TOO_LARGE, &[0xbf]].concat()),
+            frame(1, &[0x88]),
+            frame(1, TOO_LARGE),
         ]
         .concat();
         for size in [1, 5, 1000] {
             let (mut frames, told) = (Frames::default(), RefCell::default());
             said.chunks(size)
                 .for_each(|part| frames.wrote(part, &|name| Vec::push(&mut told.borrow_mut(), name)));
-            assert_eq!(told.into_inner(), ["PROTOCOL_ERROR", "COMPRESSION_ERROR"], "parts of {size}");
+            let malformed = ["PROTOCOL_ERROR", "COMPRESSION_ERROR"].map(Reset::Malformed);
+            assert_eq!(told.into_inner(), [malformed[0], malformed[1], Reset::TooLarge], "parts of {size}");
         }
     }
 }

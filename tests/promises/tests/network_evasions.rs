@@ -265,3 +265,76 @@ python3 two.py; curl -sm9 --http2 -o /dev/null -w '%{http_version} %{http_code}\
         world.events()
     );
 }
+
+#[test]
+fn a_head_has_no_more_than_64_kib_either_way() {
+    let world = World::new();
+    let inside = r#"cat > heads.py <<'END'
+import os, socket, ssl
+context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"]); context.set_alpn_protocols(["h2"])
+def one(size, port=80, path="/"):
+    s = socket.create_connection(("allowed.example", port), 5)
+    host = "allowed.example" + (":%d" % port if port != 80 else "")
+    head = b"".join(b"X: %s\r\n" % (b"a" * 1995) for _ in range(size // 2000))
+    s.sendall(b"GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n" % (path.encode(), host.encode(), head))
+    return s.recv(99).split(b" ")[1].decode()
+def frame(kind, flags, data): return len(data).to_bytes(3, "big") + bytes([kind, flags]) + (1).to_bytes(4, "big") + data
+def sized(text):
+    rest, out = len(text) - 127, b"\x7f"
+    if rest < 0: return bytes([len(text)]) + text
+    while rest > 127: out, rest = out + bytes([rest & 127 | 128]), rest >> 7
+    return out + bytes([rest]) + text
+def two(size):
+    s = context.wrap_socket(socket.create_connection(("allowed.example", 443), 5), server_hostname="allowed.example")
+    fields = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"allowed.example"), (b":path", b"/")] + [(b"x", b"a" * 1967)] * (size // 2000)
+    block = b"".join(b"\0" + sized(name) + sized(value) for name, value in fields)
+    parts = [block[at:at + 16000] for at in range(0, len(block), 16000)]
+    said = b"".join(frame(9 if at else 1, (4 if at + 1 == len(parts) else 0) | (0 if at else 1), part) for at, part in enumerate(parts))
+    s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + (0).to_bytes(3, "big") + b"\4\0" + bytes(4) + said)
+    reader = s.makefile("rb")
+    while len(head := reader.read(9)) == 9:
+        payload = reader.read(int.from_bytes(head[:3], "big"))
+        if head[3] == 1: return "200" if payload.lstrip(bytes(range(0x20, 0x40)))[:1] == b"\x88" else "refused"
+        if head[3] in (3, 7): return "reset"
+print("one", *[one(size) for size in (60000, 65000, 66000, 100000, 140000)])
+print("two", *[two(size) for size in (60000, 66000, 100000)])
+print("back", *[one(0, 8088, path) for path in ("/60000", "/66000", "/100000")])
+END
+python3 heads.py"#;
+    let server = r#"
+cat > answers.py <<'END'
+import socket
+server = socket.create_server(("203.0.113.10", 8088))
+while True:
+    c, _ = server.accept(); size = int(c.recv(9999).split(b" ")[1][1:])
+    c.sendall(b"HTTP/1.1 200 OK\r\nX: " + b"a" * size + b"\r\nContent-Length: 2\r\n\r\nok"); c.close()
+END
+python3 answers.py & server=$!; sleep 1"#;
+    let policy = world.policy(
+        "allow = [\"allowed.example:80\", { host = \"allowed.example\", methods = [\"GET\"] }, { host = \"allowed.example\", port = 8088, protocol = \"http\" }]",
+    );
+    let inside = world.place.write(world.place.base.path().join("inside.sh"), inside);
+    let outcome = world.host(&format!(
+        "{server}\nexport SSL_CERT_FILE=$BASE/ca.pem; \"$RF\" run -q --policy {policy} --workspace . -- bash -c \"$(cat {})\"; kill $server",
+        inside.display()
+    ));
+    assert_eq!(
+        outcome.out, "one 200 200 431 431 431\ntwo 200 refused refused\nback 200 502 502\n",
+        "{outcome:?}"
+    );
+    for (port, rule, often) in
+        [(80, "the head of the request is larger", 3), (443, "the head of the request is larger", 2)]
+    {
+        let told = world.place.told("net.deny").into_iter().filter(|own| own["port"] == port);
+        let times: u64 = told
+            .filter(|own| own["rule"].as_str().unwrap().contains(rule))
+            .map(|own| own["times"].as_u64().unwrap())
+            .sum();
+        assert_eq!(times, often, "{port}: {:#?}", world.events());
+    }
+    let failed = world.place.told("net.fail");
+    assert!(
+        failed.iter().all(|own| own["why"].as_str().unwrap().contains("the head of the server's answer")),
+        "{failed:?}"
+    );
+}
