@@ -21,10 +21,15 @@ pub const HOST: &str = "host.ringfence.internal";
 /// The port at which the gateway answers questions for names, whatever server is asked.
 pub(crate) const NAMES: u16 = 53;
 
-/// A rule about that port, which would lead nowhere.
+/// What is wrong with a rule about that port.
+fn not_at(host: &str) -> String {
+    format!("`{host}` is not reached at port {NAMES}: the gateway itself answers there")
+}
+
+/// One of those that allow something: it would lead nowhere.
 fn for_names(host: &str, place: Place) -> Problem {
-    let title = format!("`{host}` is not reached at port {NAMES}: the gateway itself answers there");
-    Problem::new(place, title).help("remove it: names that a rule allows are answered without one".to_owned())
+    Problem::new(place, not_at(host))
+        .help("remove it: names that a rule allows are answered without one".to_owned())
 }
 
 /// What must be spoken on a connection.
@@ -311,6 +316,10 @@ impl Denied {
     pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         let endpoint = Endpoint::parse(text)?;
         let port = split_port(text)?.1.map(|_| endpoint.port);
+        if port == Some(NAMES) {
+            let help = "remove the port: a name that is denied is not answered either";
+            return Err(Invalid::new(not_at(&endpoint.host.to_string())).help(help));
+        }
         Ok(Self { host: endpoint.host, port })
     }
 

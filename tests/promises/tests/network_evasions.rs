@@ -174,8 +174,14 @@ END"#;
 #[test]
 fn no_rule_is_about_the_port_of_names() {
     let world = World::new();
-    for rule in ["\"allowed.example:53\"", "{ host_loopback = 53 }", "{ host = \"10.0.0.1\", port = 53 }"] {
-        let policy = world.policy(&format!("allow = [{rule}]"));
+    for rule in [
+        "allow = [\"allowed.example:53\"]",
+        "allow = [{ host_loopback = 53 }]",
+        "allow = [{ host = \"10.0.0.1\", port = 53 }]",
+        "deny = [\"allowed.example:53\"]",
+        "deny = [\"0.0.0.0/0:53\"]",
+    ] {
+        let policy = world.policy(rule);
         let told = world.host(&format!("\"$RF\" check --policy {policy}"));
         assert!(told.status != 0 && (told.out + &told.err).contains("not reached at port 53"), "{rule}");
     }
