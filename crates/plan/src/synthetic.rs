@@ -4,7 +4,8 @@ use ringfence_policy::Policy;
 
 use crate::{Ids, Request};
 
-/// Names are asked of the gateway, at an address outside of 127.0.0.0/8, which stays the sandbox's own.
+/// Names are asked of the gateway, at an address outside of 127.0.0.0/8, which stays the sandbox's own. The host's `search` is not
+/// taken along: it names the host's domain, and each name that is refused would be asked, told and offered a line a second time.
 fn resolver(policy: &Policy) -> String {
     let (network, later) = (&policy.network, &policy.approvals.hosts);
     if network.allow.is_empty() && network.unix.is_empty() && later.is_empty() {
