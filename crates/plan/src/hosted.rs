@@ -96,9 +96,18 @@ pub struct Hosted {
     /// But not from these, the directories of PATH, where a list names what is.
     #[serde(with = "crate::wire::paths")]
     pub searched: Vec<PathBuf>,
-    /// What copies leave out, and why is in the plan's rules.
-    #[serde(with = "crate::wire::paths")]
-    pub hidden: Vec<PathBuf>,
+    /// What is no file of the task's, also where it lies in a grant; copies leave it out.
+    pub hidden: Vec<Hidden>,
+}
+
+/// What is hidden, and why.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Hidden {
+    /// Where it lies.
+    #[serde(with = "crate::wire::path")]
+    pub path: PathBuf,
+    /// The rule, in words.
+    pub because: String,
 }
 
 /// Why the other tier cannot be had, or `None` where it can.
@@ -228,7 +237,7 @@ pub(crate) fn plan(
             .map(|granted| granted.place.real.clone())
             .collect(),
         searched: distinct(survey.search_path.iter().map(|(_, real)| real.clone())),
-        hidden: survey.hidden.iter().map(|marked| marked.path.clone()).collect(),
+        hidden: survey.hidden.iter().map(hidden).collect(),
         trust: request
             .trust
             .as_ref()
@@ -289,6 +298,10 @@ pub(crate) fn plan(
         ids,
         hosted: Some(hosted),
     })
+}
+
+fn hidden(marked: &Marked) -> Hidden {
+    Hidden { path: marked.path.clone(), because: marked.because.clone() }
 }
 
 /// What is different from the other tier, said with each run.

@@ -48,7 +48,7 @@ use ringfence_policy::{CommandRules, Destination, Leaks, Mode, NetworkRules, Pol
 
 pub use exposed::Exposed;
 pub use host::{Host, Invoker};
-pub use hosted::{Hosted, possible};
+pub use hosted::{Hidden, Hosted, possible};
 pub use landlock::{Landlock, Right};
 pub use refused::Refused;
 pub use restack::Stacked;

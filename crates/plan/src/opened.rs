@@ -63,10 +63,10 @@ impl Plan {
     #[must_use]
     pub fn hides(&self, path: &Path) -> Option<&str> {
         if let Some(hosted) = &self.hosted {
-            let hidden = hosted.hidden.iter().find(|hidden| path.starts_with(hidden))?;
+            let hidden = hosted.hidden.iter().find(|hidden| path.starts_with(&hidden.path))?;
             let mut rules = self.landlock.iter().flat_map(|landlock| &landlock.rules);
-            let opened = rules.any(|(_, rule)| path.starts_with(rule) && rule.starts_with(hidden));
-            return (!opened).then_some("it is no file of the task's (`ringfence plan` says why)");
+            let opened = rules.any(|(_, rule)| path.starts_with(rule) && rule.starts_with(&hidden.path));
+            return (!opened).then_some(hidden.because.as_str());
         }
         self.steps.iter().find_map(|step| match step {
             Step::Hide { path: hidden, because, .. } if path.starts_with(hidden) => Some(because.as_str()),

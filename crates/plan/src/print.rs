@@ -9,7 +9,7 @@ use ringfence_policy::CommandRules;
 use serde::Serializer;
 use serde::ser::{SerializeMap, SerializeSeq};
 
-use crate::hosted::COPY;
+use crate::hosted::{COPY, Hidden};
 use crate::steps::{Flags, Step, Tree};
 use crate::syscalls::{self, Answer};
 use crate::void::{Content, Node};
@@ -146,6 +146,9 @@ impl Plan {
         }
         for (path, target) in &hosted.links {
             writeln!(out, "  link     {} -> {}", escape(path), escape(target))?;
+        }
+        for Hidden { path, because } in &hosted.hidden {
+            writeln!(out, "  hide     {} ({because})", escape(path))?;
         }
         Ok(())
     }

@@ -99,13 +99,14 @@ pub(crate) fn make(
     made.iter().rev().try_for_each(|path| own(path))?;
     layers::make(plan, state)?;
     let mut held = Vec::new();
+    let hidden: Vec<PathBuf> = hosted.hidden.iter().map(|hidden| hidden.path.clone()).collect();
     for layer in &plan.layers {
         let copy = layer.directory.join("copy");
         let upper = layer.directory.join("upper");
         for path in [&copy, &upper] {
             create(path)?;
         }
-        fill(layer, &hosted.hidden, foreign)?;
+        fill(layer, &hidden, foreign)?;
         held.push(ringfence_workspace::hold(&layer.directory).context("the lock of the workspace's copy")?);
         // The manifest is the task's user's too: who captures is that.
         for path in [&copy, &upper, &layer.directory.join("manifest"), &layer.directory] {
