@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::caches::package_cache;
 use crate::diagnostic::escape;
+use crate::links::Linked;
 use crate::model::{Grant, Mode, Origin, Policy, Rule};
 use crate::path::normal;
 use crate::pattern::{PathPattern, PatternSet};
@@ -68,6 +69,12 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// An entry of `files.deny`.
+    pub(crate) fn denial(rule: &Rule<PathPattern>) -> Self {
+        let (text, origin) = (rule.value.text().to_owned(), rule.origin.clone());
+        Self::Rule { key: "files.deny", text, origin }
+    }
+
     /// Whether it stands above every grant.
     pub(crate) fn stands(&self) -> bool {
         matches!(self, Self::Rule { key: "files.deny" | "files.decoy" | "workspace.protect", .. })
@@ -105,6 +112,9 @@ pub struct Judge<'a> {
     secret_set: PatternSet,
     /// What secrets lead to by links, each with its number; looked for when first asked.
     led: OnceCell<Vec<(PathBuf, usize)>>,
+    /// The same of grants that lead through links, and of denials.
+    pub(crate) linked: OnceCell<Vec<Linked>>,
+    pub(crate) led_denials: OnceCell<Vec<(PathBuf, usize)>>,
 }
 
 /// The rules of one list of `files`, sorted by their paths.
@@ -142,11 +152,13 @@ impl<'a> Judge<'a> {
             secrets,
             secret_set,
             led: OnceCell::new(),
+            linked: OnceCell::new(),
+            led_denials: OnceCell::new(),
         }
     }
 
     /// The rule of `files.read`, `exec` or `write` with this path.
-    fn rule(&self, kind: Access, path: &Path) -> Option<&'a Rule<Grant>> {
+    pub(crate) fn rule(&self, kind: Access, path: &Path) -> Option<&'a Rule<Grant>> {
         let files = &self.policy.files;
         let [read, exec, write] = &self.indexes;
         let (index, rules) = match kind {
@@ -158,7 +170,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Those of all three lists.
-    fn rules(&self, path: &Path) -> impl Iterator<Item = &'a Rule<Grant>> {
+    pub(crate) fn rules(&self, path: &Path) -> impl Iterator<Item = &'a Rule<Grant>> {
         [Access::Read, Access::Exec, Access::Write].into_iter().filter_map(move |kind| self.rule(kind, path))
     }
 
@@ -168,10 +180,15 @@ impl<'a> Judge<'a> {
             Ok(path) => path,
             Err(invalid) => return refuse(invalid.message),
         };
-        if let Some(by) = self.deny.matching(&path).or_else(|| self.denied_in_grant(&path)) {
+        if let Some(by) = self.denied_by_name(&path).or_else(|| self.denied_by_link(&path)) {
             return Decision::Refuse { by };
         }
         self.undenied(&path, access)
+    }
+
+    /// What denies it by the name that it has.
+    pub(crate) fn denied_by_name(&self, path: &Path) -> Option<Reason> {
+        self.deny.matching(path).or_else(|| self.denied_in_grant(path))
     }
 
     /// The same, where nothing is there that `files.deny` could hide.
@@ -198,7 +215,8 @@ impl<'a> Judge<'a> {
                 return decision;
             }
         }
-        if let Some((key, rule)) = self.grant(&path, access) {
+        let by_link = || self.granted_by_link(&path, access);
+        if let Some((key, rule)) = self.grant(&path, access).or_else(by_link) {
             let text = rule.value.path.display().to_string();
             return Decision::Allow { by: Reason::Rule { key, text, origin: rule.origin.clone() } };
         }
@@ -227,13 +245,11 @@ impl<'a> Judge<'a> {
     }
 
     /// The pattern that holds `path` from the tree `at`.
-    fn wild(&self, at: &Path, path: &Path) -> Option<Reason> {
+    pub(crate) fn wild(&self, at: &Path, path: &Path) -> Option<Reason> {
         // A file that is granted by its own name is one of those in its directory.
         let root = if at == path && !at.is_dir() { at.parent().unwrap_or(at) } else { at };
         let mut wild = self.policy.files.deny.iter().filter(|rule| rule.value.literal().is_none());
-        let rule = wild.find(|rule| rule.value.matches(root, path))?;
-        let text = rule.value.text().to_owned();
-        Some(Reason::Rule { key: "files.deny", text, origin: rule.origin.clone() })
+        wild.find(|rule| rule.value.matches(root, path)).map(Reason::denial)
     }
 
     /// Whether a path lies in the workspace.
@@ -245,7 +261,9 @@ impl<'a> Judge<'a> {
     /// it has a home where neither a grant nor the workspace is the home, or holds it.
     pub fn scratch(&self, path: &Path) -> bool {
         let home = &self.policy.home;
-        let covered = |path: &Path| self.grant(path, Access::Read).is_some();
+        let covered = |path: &Path| {
+            self.grant(path, Access::Read).is_some() || self.granted_by_link(path, Access::Read).is_some()
+        };
         let own = !covered(home) && (self.policy.workspace.mode == Mode::Temporary || !self.holds(home));
         let cache = || {
             path.ancestors().any(|path| package_cache(path, home))

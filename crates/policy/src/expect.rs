@@ -13,6 +13,7 @@ use crate::network::{decide_connect, decide_request};
 use crate::path::{check_characters, expand, normal};
 use crate::reader::{At, quoted};
 use crate::suggest::nearest;
+use crate::trail::trail;
 
 /// One action as a policy writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +36,15 @@ pub(crate) fn check(policy: &Policy, merged: &Merged, context: &Context, report:
         return;
     }
     let workspace = merged.workspace().unwrap_or(&context.cwd);
+    let workspace = &led(workspace).unwrap_or_else(|| workspace.to_path_buf());
     let judge = Judge::new(policy, workspace);
     let claims = merged.expect_allow.iter().map(|claim| (claim, true));
     for (claim, allowed) in claims.chain(merged.expect_refuse.iter().map(|claim| (claim, false))) {
         match Action::parse(&claim.value, workspace, context) {
             Err(invalid) => report.push(invalid.at(claim.place)),
             Ok(action) => {
-                let decision = action.judge(&judge);
-                if decision.is_allow() != allowed {
+                let mut decisions = action.judge(&judge).into_iter();
+                if let Some(decision) = decisions.find(|decision| decision.is_allow() != allowed) {
                     report.push(broken(claim, allowed, &decision));
                 }
             }
@@ -84,18 +86,27 @@ impl Action {
         }
     }
 
-    fn judge(&self, judge: &Judge<'_>) -> Decision {
+    /// Of a file both by its name and where that leads: which of them a run goes by is its tier's matter.
+    fn judge(&self, judge: &Judge<'_>) -> Vec<Decision> {
         match self {
-            Self::Run(program) => judge.run(program),
-            Self::File(access, path) => judge.file(path, *access),
-            Self::Connect(endpoint) => decide_connect(judge.policy, endpoint),
+            Self::Run(program) => vec![judge.run(program)],
+            Self::File(access, path) => {
+                let names = std::iter::once(path.clone()).chain(led(path));
+                names.map(|path| judge.file(&path, *access)).collect()
+            }
+            Self::Connect(endpoint) => vec![decide_connect(judge.policy, endpoint)],
             Self::Request(endpoint, method, target) => {
                 let request =
                     HttpRequest { method, target: target.as_bytes(), length: None, websocket: false };
-                decide_request(judge.policy, endpoint, &request)
+                vec![decide_request(judge.policy, endpoint, &request)]
             }
         }
     }
+}
+
+/// Where a path leads by links of the host's, if it does.
+fn led(path: &Path) -> Option<PathBuf> {
+    trail(path)?.pop().filter(|real| real != path)
 }
 
 /// A command line; what stands for a path in its program is spelled out.

@@ -447,7 +447,9 @@ impl Refusals {
                 _ if path.is_empty() => Vec::new(),
                 true if purpose == Purpose::Map => Vec::new(),
                 true => judge.lines(Path::new(path), Access::Write),
-                false if matches!(decision.reason(), Reason::Rule { .. }) => Vec::new(),
+                false if matches!(decision.reason(), Reason::Rule { .. }) => {
+                    remedies::by_name(judge, &self.host, whole, access)
+                }
                 false => {
                     let named = removed.unwrap_or_else(|| self.host.named(whole, access == Access::Write));
                     remedies::lines(judge, (&self.host, &self.policy.home), named, access)

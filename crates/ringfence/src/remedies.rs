@@ -47,8 +47,10 @@ pub(crate) fn lines(
     path: &Path,
     access: Access,
 ) -> Vec<String> {
-    if matches!(decide(judge, host, path, access).reason(), Reason::Rule { .. }) {
-        return Vec::new();
+    let by_name = by_name(judge, host, path, access);
+    let refused = matches!(decide(judge, host, path, access), Decision::Refuse { by: Reason::Rule { .. } });
+    if refused || !by_name.is_empty() {
+        return by_name;
     }
     if let Some(name) = judge.secret_name_of(path) {
         return lines(judge, (host, home), &name, access);
@@ -76,6 +78,13 @@ pub(crate) fn lines(
     }
 }
 
+/// The lines that allow what a rule refuses: those of what is denied for a grant by a link alone, which its own name opens.
+pub(crate) fn by_name(judge: &Judge<'_>, host: &Host, path: &Path, access: Access) -> Vec<String> {
+    let real = path.canonicalize().ok().filter(|_| host.has(path) == Some(true));
+    let real = real.filter(|real| judge.opened_by_name(real, access));
+    real.map(|real| judge.lines(&real, access)).unwrap_or_default()
+}
+
 /// What a path leads to by links of somebody's choosing, if that is there: the system's own are granted with what they lead to.
 fn chosen(host: &Host, home: &Path, path: &Path) -> Option<PathBuf> {
     if host.has(path) != Some(true) {
@@ -89,10 +98,15 @@ fn chosen(host: &Host, home: &Path, path: &Path) -> Option<PathBuf> {
 /// The first link on the way that the sandbox does not show.
 pub(crate) fn hidden_link(plan: &Plan, judge: &Judge<'_>, path: &Path) -> Option<PathBuf> {
     let place = path.ancestors().find_map(|above| resolve(above, false).ok())?;
+    let within = |directory: &Path| match judge.file(directory, Access::Read) {
+        Decision::Allow { by: Reason::Rule { .. } } => true,
+        decision => decision.is_allow() && directory.starts_with(&plan.workspace),
+    };
     let shown = |link: &Link| {
         let made = |step: &Step| matches!(step, Step::Symlink { path, .. } if *path == link.path);
         let node = |node: &Node| matches!(node.content, Content::Link { .. }) && node.path == link.path;
-        judge.file(&link.path, Access::Read).is_allow()
+        // A directory that is shown has it; a rule that names it alone may lead to what no rule names.
+        link.path.parent().is_some_and(&within)
             || plan.steps.iter().any(made)
             || plan.void.iter().flatten().any(node)
     };

@@ -27,7 +27,7 @@ const TRY: &str = "import os, sys\n\
       print(read, write, run, path)\n";
 
 /// Numbers that are the same each time (xorshift).
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     fn next(&mut self, below: u64) -> u64 {
@@ -38,7 +38,7 @@ impl Chance {
     }
 
     /// Some of a list, each quoted for TOML.
-    fn some(&mut self, list: &[String], one_in: u64) -> String {
+    pub(crate) fn some(&mut self, list: &[String], one_in: u64) -> String {
         let chosen = list.iter().filter(|_| self.next(one_in) == 0).map(|text| format!("{text:?}"));
         chosen.collect::<Vec<_>>().join(", ")
     }

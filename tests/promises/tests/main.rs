@@ -104,6 +104,10 @@ mod leaks_printed;
 #[path = "leaks_printed.rs"]
 mod leaks_printed_landlock;
 mod limits;
+mod links;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "links.rs"]
+mod links_landlock;
 mod listed;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "listed.rs"]

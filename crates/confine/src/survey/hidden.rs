@@ -119,13 +119,13 @@ impl Hidden {
     }
 
     /// What is granted by a link is denied where it lies, also by a pattern that matches a directory above it. Patterns that begin
-    /// anywhere count from the root, since no tree that a rule names holds it.
-    pub(super) fn hide_linked(&mut self, place: &Place, deny: &[PathPattern]) {
+    /// anywhere count from the root, unless it is `named`: then they count from the tree that a rule names and that holds it.
+    pub(super) fn hide_linked(&mut self, place: &Place, deny: &[PathPattern], named: bool) {
         let root = Path::new("/");
-        let anywhere = |pattern: &PathPattern| {
-            pattern.base(Path::new("")).is_absolute() || pattern.text().starts_with("**/")
+        let counts = |pattern: &PathPattern| {
+            pattern.base(Path::new("")).is_absolute() || !named && pattern.text().starts_with("**/")
         };
-        let denies = |pattern: &&PathPattern| anywhere(pattern) && pattern.matches(root, &place.real);
+        let denies = |pattern: &&PathPattern| counts(pattern) && pattern.matches(root, &place.real);
         if let Some(pattern) = deny.iter().find(denies) {
             self.hide(&place.real, &format!("{DENIED}`{}`", pattern.text()));
         }

@@ -241,6 +241,41 @@ fn wild(list: &[Rule<PathPattern>]) -> Vec<PathPattern> {
     list.iter().map(|rule| &rule.value).filter(|pattern| pattern.literal().is_none()).cloned().collect()
 }
 
+/// Hides what grants lead to and patterns deny: files that are named by themselves, and what lies where links lead. Returns what was
+/// found of the grants; of each whether the policy's own author wrote it, and its list. `workspace`: where it is shown.
+fn denied_grants<'a>(
+    policy: &Policy,
+    workspace: Option<&Path>,
+    of: impl Fn(bool) -> &'a Vec<PathPattern>,
+    hidden: &mut Hidden,
+) -> Vec<(Place, bool, usize)> {
+    let files = &policy.files;
+    let lists = [&files.read, &files.exec, &files.write].into_iter().enumerate();
+    let rules = lists.flat_map(|(list, rules)| rules.iter().map(move |rule| (list, rule)));
+    let own = |rule: &Rule<Grant>| !rule.origin.source.starts_with("preset ");
+    let rules = rules.filter(|(_, rule)| !of(own(rule)).is_empty());
+    let found: Vec<(Place, bool, usize)> = rules
+        .filter_map(|(list, rule)| Some((resolve(&rule.value.path, false).ok()?, own(rule), list)))
+        .collect();
+    for (place, own, _) in found.iter().filter(|(place, ..)| place.kind != Kind::Directory) {
+        hidden.hide_file(place, of(*own));
+    }
+    for (place, own, list) in found.iter().filter(|(place, ..)| !place.links.is_empty()) {
+        // A grant by a link takes nothing away from one that needs none.
+        let names = |(other, own, of): &(Place, bool, usize)| {
+            let same = *list == READ || of == list;
+            same && *own && other.links.is_empty() && place.real.starts_with(&other.real)
+        };
+        let named = found.iter().any(names)
+            || *list == READ && workspace.is_some_and(|workspace| place.real.starts_with(workspace));
+        hidden.hide_linked(place, of(*own), named);
+    }
+    found
+}
+
+/// The first of the lists of `files`; what the others grant can be read too.
+const READ: usize = 0;
+
 /// One walk of the workspace, and of trees that the policy's own author granted, for all patterns with wildcards. Returns the
 /// directories that are hidden because nobody can say what lies in them.
 fn walk_patterns(
@@ -259,24 +294,15 @@ fn walk_patterns(
     // What a preset grants is walked for patterns that say where they begin: those count everywhere.
     let anchored = |pattern: &&PathPattern| pattern.base(Path::new("")).is_absolute();
     let everywhere: Vec<PathPattern> = deny.iter().filter(anchored).cloned().collect();
-    let own = |rule: &&Rule<Grant>| !rule.origin.source.starts_with("preset ");
-    let files = policy.files.read.iter().chain(&policy.files.exec).chain(&policy.files.write);
-    let files = files.filter(|rule| !everywhere.is_empty() || own(rule));
-    let found: Vec<(Place, bool)> =
-        files.filter_map(|rule| Some((resolve(&rule.value.path, false).ok()?, own(&rule)))).collect();
     let of = |own: bool| if own { &deny } else { &everywhere };
-    for (place, own) in found.iter().filter(|(place, _)| place.kind != Kind::Directory) {
-        hidden.hide_file(place, of(*own));
-    }
-    for (place, own) in found.iter().filter(|(place, _)| !place.links.is_empty()) {
-        hidden.hide_linked(place, of(*own));
-    }
+    let found = denied_grants(policy, shown.is(workspace).then_some(workspace), of, hidden);
     let meets = |root: &Path| {
         let bases = everywhere.iter().map(|pattern| pattern.base(root));
         bases.into_iter().any(|base| base.starts_with(root) || root.starts_with(&base))
     };
     let mut roots: Vec<(PathBuf, bool)> = found
         .into_iter()
+        .map(|(place, own, _)| (place, own))
         .filter(|(place, _)| place.kind == Kind::Directory && shown.covers(&place.real))
         .filter(|(place, own)| *own || meets(&place.real))
         .map(|(place, own)| (place.real, own))

@@ -105,9 +105,9 @@ fn follow(path: &Path) -> Result<(PathBuf, Vec<Link>), Errno> {
     Ok((real, links))
 }
 
-/// Root made it, where only root can.
+/// Root's own.
 fn system(link: &Stat, parent: &Stat) -> bool {
-    link.st_uid == 0 && parent.st_uid == 0 && parent.st_mode & 0o022 == 0
+    ringfence_policy::system_link(link.st_uid, (parent.st_uid, parent.st_mode))
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {
