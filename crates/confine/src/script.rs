@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{self, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub struct Program {
     pub script: OsString,
     /// Where itself runs none: the script of the nearest process above it that does, in the sandbox.
     pub starter: OsString,
+    /// How many bytes at the end of those two names stand on a command line: they are joined to where the process stands now, which it
+    /// may have changed since. 0 where they are whole.
+    pub given: [u16; 2],
 }
 
 impl Program {
@@ -31,8 +34,9 @@ impl Program {
     /// Of a process, by its directory in a /proc.
     pub(crate) fn at(proc: impl AsFd, process: &str) -> Self {
         let file = link(&proc, process, "exe");
-        let script = Kind::of(&file).and_then(|kind| script(&proc, process, kind)).unwrap_or_default();
-        Self { file, script, starter: OsString::new() }
+        let script = Kind::of(&file).and_then(|kind| script(&proc, process, kind));
+        let (script, given) = script.unwrap_or_default();
+        Self { file, script, starter: OsString::new(), given: [given, 0] }
     }
 
     /// With the script that started it, where it is told of: looking is too much for what is only counted.
@@ -54,10 +58,25 @@ impl Program {
             // Above init is nothing of the sandbox's; in tier `landlock` that is this very process.
             let above = parent(&proc, &format!("{place}{child}")).filter(|above| *above > 1 && *above != own);
             let Some(above) = above else { break };
-            self.starter = Self::at(&proc, &format!("{place}{above}")).script;
+            let above_it = Self::at(&proc, &format!("{place}{above}"));
+            self.starter = above_it.script;
+            self.given[1] = above_it.given[0];
             child = above;
         }
         self
+    }
+
+    /// With names as they stand on the command lines, where `there` says of one that it is not what it was joined to.
+    #[must_use]
+    pub fn as_given(&self, there: impl Fn(&Path) -> bool) -> Self {
+        let name = |whole: &OsString, given: u16| {
+            let at = whole.len().checked_sub(given.into()).filter(|_| given > 0 && !there(Path::new(whole)));
+            let given = at.and_then(|at| whole.as_bytes().get(at..));
+            given.map_or_else(|| whole.clone(), |given| OsStr::from_bytes(given).to_owned())
+        };
+        let [script, starter] = self.given;
+        let (script, starter) = (name(&self.script, script), name(&self.starter, starter));
+        Self { file: self.file.clone(), script, starter, given: [0, 0] }
     }
 
     /// The same, where it still runs the file that it ran before.
@@ -158,8 +177,8 @@ impl Kind {
     }
 }
 
-/// Of it what stands in the first page of the command line.
-fn script(proc: impl AsFd, process: &str, kind: Kind) -> Option<OsString> {
+/// Of it what stands in the first page of the command line; and how many bytes of it are a relative name there.
+fn script(proc: impl AsFd, process: &str, kind: Kind) -> Option<(OsString, u16)> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = fs::openat(&proc, format!("{process}/cmdline"), flags, Mode::empty()).ok()?;
     let mut line = [0; 4096];
@@ -171,8 +190,10 @@ fn script(proc: impl AsFd, process: &str, kind: Kind) -> Option<OsString> {
     let name = Path::new(OsStr::from_bytes(name));
     let directory = if name.is_absolute() { OsString::new() } else { link(proc, process, "cwd") };
     // Without `.` in it.
-    let script: PathBuf = Path::new(&directory).join(name).components().collect();
-    (script.is_absolute() && script.as_os_str().len() <= LONGEST).then_some(script.into())
+    let name: PathBuf = name.components().filter(|part| *part != Component::CurDir).collect();
+    let script: PathBuf = Path::new(&directory).join(&name).components().collect();
+    let given = if name.is_absolute() { 0 } else { u16::try_from(name.as_os_str().len()).ok()? };
+    (script.is_absolute() && script.as_os_str().len() <= LONGEST).then(|| (script.into(), given))
 }
 
 /// The process that started one, or took it over since (proc_pid_status(5)).
@@ -243,5 +264,24 @@ mod tests {
         let cat = Program { file: "/usr/bin/cat".into(), starter: "/w/a\nb.sh".into(), ..Program::default() };
         assert_eq!(cat.to_string(), "/usr/bin/cat, started by /w/a\u{fffd}b.sh");
         assert_eq!(told("/usr/bin/node", "/a\nringfence: b"), "/a\u{fffd}ringfence: b (node)");
+    }
+
+    #[test]
+    fn a_name_that_is_joined_to_nothing_is_told_as_it_was_given() {
+        let program = Program {
+            file: "/usr/bin/sh".into(),
+            script: "/usr/lib/../a/x.sh".into(),
+            starter: "/w/y.sh".into(),
+            given: [9, 4],
+        };
+        let told = |there: &dyn Fn(&Path) -> bool| {
+            let told = program.as_given(there);
+            [told.script, told.starter].map(|name| name.into_string().unwrap())
+        };
+        assert_eq!(told(&|_| false), ["../a/x.sh", "y.sh"].map(|name| name[..].to_owned()));
+        assert_eq!(told(&|path| path.starts_with("/w")), ["../a/x.sh", "/w/y.sh"]);
+        assert_eq!(told(&|_| true), ["/usr/lib/../a/x.sh", "/w/y.sh"]);
+        let whole = Program { given: [0, 0], ..program.clone() };
+        assert_eq!(whole.as_given(|_| false), whole);
     }
 }

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn whatever_a_task_names_is_told() {
         let long = || OsString::from("x".repeat(200_000));
-        let program = || Program { file: long(), script: long(), starter: long() };
+        let program = || Program { file: long(), script: long(), starter: long(), given: [0, 0] };
         let purpose = crate::Purpose::Look;
         for what in [
             Refused::Command(longest()),

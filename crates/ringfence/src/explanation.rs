@@ -262,9 +262,8 @@ impl Explanation {
 
     /// One who asked more.
     fn asked_by(&mut self, text: impl Fn(&str) -> String) {
-        let (script, starter) = (text("script"), text("started_by"));
-        let program =
-            Program { file: text("program").into(), script: script.into(), starter: starter.into() };
+        let (script, starter) = (text("script").into(), text("started_by").into());
+        let program = Program { file: text("program").into(), script, starter, given: [0, 0] };
         let lists = [
             (&mut self.programs, text("program")),
             (&mut self.scripts, text(if text("script").is_empty() { "started_by" } else { "script" })),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ringfence_confine::BEYOND;
 use ringfence_confine::gateway::NUMBERS;
 use ringfence_plan::{Plan, asked, syscalls};
-use ringfence_policy::{Access, GitCommand, Judge, Policy, Reason};
+use ringfence_policy::{Access, Decision, GitCommand, Judge, Policy, Reason};
 use ringfence_record::{Event, Writer};
 use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused};
 
@@ -154,10 +154,17 @@ impl Refusals {
     /// Writes one down; `false` if that failed.
     pub(crate) fn note(&mut self, notice: &Notice<'_>, log: &mut Writer) -> bool {
         match notice {
-            Notice::Refusal(refusal) => match self.first(refusal) {
-                Some(event) => log.append(&event).is_ok(),
-                None => true,
-            },
+            Notice::Refusal(refusal) => {
+                let given = refusal.program.given != [0, 0];
+                let named = given.then(|| Refusal {
+                    program: refusal.program.as_given(|script| self.may_have(script)),
+                    ..(*refusal).clone()
+                });
+                match self.first(named.as_ref().unwrap_or(refusal)) {
+                    Some(event) => log.append(&event).is_ok(),
+                    None => true,
+                }
+            }
             Notice::Process(process) => {
                 let event = match &process.life {
                     Life::Began { .. } if self.started >= MOST_PROCESSES => {
@@ -193,6 +200,16 @@ impl Refusals {
                 log.append(&Event::NetDown { what: what.into() }).is_ok()
             }
         }
+    }
+
+    /// Whether a script may stand there: the host has it, or the sandbox has files of its own there.
+    fn may_have(&self, script: &Path) -> bool {
+        let judge = self.judge.get_or_init(|| Judge::new(self.policy, self.workspace));
+        let own = || match judge.undenied(script, Access::Read) {
+            Decision::Allow { by: Reason::BuiltIn(_) } => true,
+            _ => judge.scratch(script) || script.starts_with(&self.inside),
+        };
+        self.host.has(script) != Some(false) || own()
     }
 
     /// One was repeated so often: how many of that are told only as a number.

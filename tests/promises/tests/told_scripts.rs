@@ -30,3 +30,17 @@ fn what_a_script_starts_is_told_with_its_name() {
     // Nothing above it runs one, and what is above the sandbox is no matter of its.
     assert_eq!(scripts(".pgpass"), Some(serde_json::json!([])), "{shown}");
 }
+
+/// Where it stands now is not where it was started.
+#[test]
+fn a_script_that_is_not_where_its_process_stands_is_told_as_it_was_given() {
+    let place = Place::in_home().in_tier(module_path!());
+    let there = place.write("there.sh", "unshare -U true; true");
+    place.write("sub/away.sh", "cd /usr/lib; unshare -U true; true");
+    for (script, name) in [("sh there.sh", there.to_str().unwrap()), ("cd sub; sh ./away.sh", "away.sh")] {
+        let outcome = place.run("[workspace]\nmode = \"direct\"", script);
+        let told = place.ringfence(&["explain", "--json"]);
+        let told: Value = serde_json::from_str(&told.out).unwrap();
+        assert_eq!(told["refusals"][0]["scripts"], serde_json::json!([name]), "{told} {outcome:?}");
+    }
+}

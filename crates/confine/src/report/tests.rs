@@ -30,7 +30,12 @@ fn messages_survive_the_pipe() {
         Message::Refused(Refusal {
             number: 7,
             process: 1 << 20,
-            program: Program { file: "/usr/bin/node".into(), script: "x.js".into(), starter: "y".into() },
+            program: Program {
+                file: "/usr/bin/node".into(),
+                script: "x.js".into(),
+                starter: "y".into(),
+                given: [4, 1],
+            },
             what: Refused::Connect { path: "/run/y".into() },
         }),
         Message::Again { counts: vec![(1, 2)], others: 3 },
@@ -43,7 +48,12 @@ fn messages_survive_the_pipe() {
     let refused = Message::Refused(Refusal {
         number: 7,
         process: 1,
-        program: Program { file: "/usr/bin/node".into(), script: "x.js".into(), starter: "y".into() },
+        program: Program {
+            file: "/usr/bin/node".into(),
+            script: "x.js".into(),
+            starter: "y".into(),
+            given: [4, 1],
+        },
         what: Refused::File { path: "/y".into(), asked: None, purpose: Purpose::Look },
     });
     let bytes = refused.encode();
