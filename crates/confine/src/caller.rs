@@ -20,6 +20,8 @@ const STEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
 /// PATH_MAX.
 const LONGEST: usize = 4096;
 const PAGE: u64 = 4096;
+/// How often a name may lead up before it comes to where its way ended; each time is looked for links.
+const MOST_UPS: usize = 16;
 
 /// The process that a thread belongs to, or the thread itself where that cannot be told.
 pub(crate) fn process(proc: &OwnedFd, thread: i32) -> i32 {
@@ -66,21 +68,13 @@ pub(crate) fn intent(
     let argument = |number: usize| arguments.get(number).copied();
     let rest = |name: &Named| {
         let text = string(thread, argument(name.path)?.checked_add(name.from)?)?;
-        let mut parts = Path::new(&text).components().peekable();
-        let mut named = PathBuf::new();
-        if !Path::new(&text).is_absolute() {
+        let named = Path::new(&text);
+        let begin = match named.is_absolute() {
+            true => PathBuf::from("/"),
             // Where it begins no link is on the way up.
-            named = begin(proc, thread, name.directory.and_then(argument))?;
-            while let Some(part) =
-                parts.next_if(|part| matches!(part, Component::CurDir | Component::ParentDir))
-            {
-                if part == Component::ParentDir {
-                    named.pop();
-                }
-            }
-        }
-        named.extend(parts);
-        rest(path, &links(&lexical(&named)?))
+            false => begin(proc, thread, name.directory.and_then(argument)).filter(|at| at.is_absolute())?,
+        };
+        rest(path, begin, named, &links)
     };
     let named = names(number, &arguments);
     // Of two names it is the one that leads there.
@@ -122,6 +116,9 @@ fn names(number: i64, arguments: &[u64]) -> Vec<Named> {
     if number == libc::SYS_bind {
         return vec![Named { from: FAMILY, ..named(Purpose::Write, (None, 1)) }];
     }
+    if let Some(at) = syscalls::looked(short) {
+        return vec![named(Purpose::Look, at)];
+    }
     let written = syscalls::written(short).unwrap_or_default().iter();
     let written = written.filter(|(_, path)| *path != syscalls::NO_PATH).map(|at| named(Purpose::Write, *at));
     let linked = match number {
@@ -154,7 +151,7 @@ fn purpose(number: i64, arguments: &[u64]) -> (Purpose, Option<usize>) {
     #[cfg(target_arch = "x86_64")]
     match number {
         libc::SYS_open => return (opened(1), Some(0)),
-        libc::SYS_stat | libc::SYS_lstat | libc::SYS_access | libc::SYS_readlink | libc::SYS_chdir => {
+        libc::SYS_stat | libc::SYS_lstat | libc::SYS_access | libc::SYS_readlink => {
             return (Purpose::Look, Some(0));
         }
         libc::SYS_creat | libc::SYS_mkdir => return (Purpose::Write, Some(0)),
@@ -171,6 +168,7 @@ fn purpose(number: i64, arguments: &[u64]) -> (Purpose, Option<usize>) {
         | libc::SYS_faccessat
         | libc::SYS_faccessat2
         | libc::SYS_readlinkat => (Purpose::Look, Some(1)),
+        libc::SYS_chdir => (Purpose::Look, Some(0)),
         libc::SYS_mkdirat | libc::SYS_mknodat => (Purpose::Write, Some(1)),
         libc::SYS_unlinkat => (Purpose::Remove, Some(1)),
         _ => (Purpose::Look, None),
@@ -193,16 +191,25 @@ pub(crate) fn string(thread: i32, address: u64) -> Option<OsString> {
     None
 }
 
-/// Without `.` and doubled slashes; what leads up again, behind where it began, leads on from there by links that nobody here looks at,
-/// or from what is not there: it and what follows are left out.
-fn lexical(named: &Path) -> Option<PathBuf> {
-    named.is_absolute().then(|| named.components().take_while(|part| *part != Component::ParentDir).collect())
-}
-
-/// What follows `path` in a path that leads through there by its own names. By a link of the task's own another way may end in the same
-/// name, and the rest of that is no path of the host's.
-fn rest(path: &Path, named: &Path) -> Option<PathBuf> {
-    named.strip_prefix(path).ok().map(Path::to_path_buf)
+/// What follows `path` in what is named from `at`, where that leads through there by its own names, without `.` and doubled slashes; what
+/// leads up again behind it stays as it is, for nobody here knows what it leads up from. By a link of the task's own another way may end
+/// in the same name, and the rest of that is no path of the host's.
+fn rest(path: &Path, mut at: PathBuf, named: &Path, links: impl Fn(&Path) -> PathBuf) -> Option<PathBuf> {
+    let mut parts = named.components().peekable();
+    for _ in 0..MOST_UPS {
+        while let Some(part) = parts.next_if(|part| *part != Component::ParentDir) {
+            at.push(part);
+        }
+        at = links(&at);
+        if let Ok(rest) = at.strip_prefix(path) {
+            let mut rest = rest.to_path_buf();
+            rest.extend(parts);
+            return Some(rest);
+        }
+        parts.next()?;
+        at.pop();
+    }
+    None
 }
 
 pub(crate) fn text(proc: impl AsFd, name: &str) -> Result<String, Errno> {
@@ -219,14 +226,33 @@ mod tests {
 
     #[test]
     fn the_rest_of_the_way() {
-        let rest = |path: &str, named: &str| rest(Path::new(path), &lexical(Path::new(named))?);
-        assert_eq!(rest("/h/.aws", "/h/.aws/credentials"), Some("credentials".into()));
-        assert_eq!(rest("/h/.aws", "//h/.aws/.//sso///x/"), Some("sso/x".into()));
-        assert_eq!(rest("/h/a/a", "/h/a/a/x"), Some("x".into()));
-        assert_eq!(rest("/h/.aws", "/h/.aws/../.ssh"), Some("".into()));
-        assert_eq!(rest("/h/.aws", "/h/.aws"), Some("".into()));
-        for other in ["/elsewhere", "/tmp/.aws/credentials", "/t/../h/.aws/credentials", ".aws/x"] {
-            assert_eq!(rest("/h/.aws", other), None, "{other}");
+        // The tree has one link.
+        let links = |at: &Path| match at.strip_prefix("/l") {
+            Ok(below) => Path::new("/h").join(below),
+            Err(_) => at.to_path_buf(),
+        };
+        let rest = |path: &str, at: &str, named: &str| {
+            let rest = rest(Path::new(path), at.into(), Path::new(named), links)?;
+            Some(rest.display().to_string())
+        };
+        for (path, at, named, expected) in [
+            ("/h/.aws", "/", "/h/.aws/credentials", "credentials"),
+            ("/h/.aws", "/", "//h/.aws/.//sso///x/", "sso/x"),
+            ("/h/a/a", "/", "/h/a/a/x", "x"),
+            ("/h/.aws", "/", "/h/.aws", ""),
+            ("/h/.aws", "/", "/h/.aws/../.ssh", "../.ssh"),
+            ("/h/.aws", "/", "/h/.aws/a/../../x", "a/../../x"),
+            ("/h/.aws", "/", "/t/../h/.aws/credentials", "credentials"),
+            ("/h/.aws", "/usr/lib", "../../h/.aws/x", "x"),
+            ("/h/.aws", "/h", "./.aws/x", "x"),
+            ("/h/.aws", "/", "/l/w/../.aws/x/../y", "x/../y"),
+            ("/srv", "/", "/usr/lib/../../srv/up/z", "up/z"),
+        ] {
+            assert_eq!(rest(path, at, named).as_deref(), Some(expected), "{at} {named}");
+        }
+        let up = format!("{}h/.aws/x", "../".repeat(MOST_UPS));
+        for other in ["/elsewhere", "/tmp/.aws/credentials", "/t/x/../h/.aws/credentials", ".aws/x", &up] {
+            assert_eq!(rest("/h/.aws", "/", other), None, "{other}");
         }
     }
 
@@ -248,6 +274,10 @@ mod tests {
         }
         assert_eq!(of(libc::SYS_bind), [(write, None, 1)]);
         assert_eq!(of(libc::SYS_statx), [(look, Some(0), 1)]);
+        assert_eq!(of(libc::SYS_inotify_add_watch), [(look, None, 1)]);
+        for call in [libc::SYS_statfs, libc::SYS_getxattr, libc::SYS_llistxattr] {
+            assert_eq!(of(call), [(look, None, 0)]);
+        }
         assert!(of(libc::SYS_getpid).is_empty());
     }
 

@@ -69,3 +69,15 @@ pub fn opened(number: i32) -> Option<(usize, usize)> {
         _ => None,
     }
 }
+
+/// The path of a call that looks, and is none that only opens, asks for status or follows a link.
+#[must_use]
+pub fn looked(number: i32) -> Option<(Option<u8>, u8)> {
+    let call = list().iter().find(|call| i64::from(call.number) == i64::from(number))?;
+    match call.name {
+        "statfs" | "getxattr" | "lgetxattr" | "listxattr" | "llistxattr" => Some((None, 0)),
+        "getxattrat" | "listxattrat" | "file_getattr" | "name_to_handle_at" => Some((Some(0), 1)),
+        "inotify_add_watch" => Some((None, 1)),
+        _ => None,
+    }
+}

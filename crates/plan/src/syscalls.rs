@@ -2,7 +2,7 @@
 //!
 //! The answers are data (`syscalls.toml`), the conditions stand in `conditions.rs`.
 
-pub use crate::changes::{NO_PATH, Paths, attributes, opened, renames, written};
+pub use crate::changes::{NO_PATH, Paths, attributes, looked, opened, renames, written};
 
 use crate::bpf::{self, Case, Entry, Instruction, Verdict};
 use crate::conditions::{

@@ -29,6 +29,10 @@ pub(crate) const SECRET: &str = "unwise: whatever reads it can use it elsewhere"
 /// Of a directory of known secrets.
 pub(crate) const WHOLE: &str =
     "no line opens it as a whole: `explain --path` says of a file in it which line does";
+/// How a rule ends where the way to what was asked for is refused, too; and what helps.
+pub(crate) const UNSHOWN: &str = ", which is not shown";
+const BY_ITS_NAME: &str =
+    "no line for it alone helps there: `explain --path` says what allows it by its own name";
 /// Of what is not there.
 pub(crate) const NOTHING: &str = "the host has nothing of that name, so there is nothing to grant";
 /// Of what a policy cannot grant beside what it grants already, or at all.
@@ -94,6 +98,8 @@ pub(crate) fn caution(
     } else if on_host == Some(false) {
         remedy.clear();
         Some(NOTHING.to_owned())
+    } else if kind == "file" && remedy.is_empty() && rule.ends_with(UNSHOWN) {
+        Some(BY_ITS_NAME.to_owned())
     } else if !matches!(kind, "host" | "credential" | "leak" | "containers")
         && rule.contains("is a known secret")
     {

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use ringfence_confine::mountinfo::unescaped;
 use ringfence_plan::{Invoker, Plan};
@@ -123,6 +123,25 @@ impl Host {
         let has = self.could_have(path, purpose);
         let secret = || self.secret_on_the_way(ended).is_some();
         if has == Some(false) && ended != path && secret() { Some(true) } else { has }
+    }
+
+    /// Where a name that leads up leads, as far as that; `None`: what it leads up from is no directory, or not to be looked at.
+    pub(crate) fn led_up(&self, named: &Path) -> Option<PathBuf> {
+        let parts: Vec<_> = named.components().collect();
+        let last = parts.iter().rposition(|part| *part == Component::ParentDir)?;
+        let (up, rest) = parts.split_at(last + 1);
+        let mut from = PathBuf::new();
+        for part in up {
+            if *part != Component::ParentDir {
+                from.push(part);
+            } else if self.has(&from) == Some(true) && from.is_dir() {
+                from = from.canonicalize().ok()?;
+                from.pop();
+            } else {
+                return None;
+            }
+        }
+        Some(from.join(rest.iter().collect::<PathBuf>()))
     }
 
     /// A secret that it has, in whatever home, at, above or below a path.

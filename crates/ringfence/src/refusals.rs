@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use ringfence_confine::BEYOND;
 use ringfence_confine::gateway::NUMBERS;
@@ -426,6 +426,18 @@ impl Refusals {
         // What lies in the copy of the workspace is told of by the name that the policy has for it.
         let below = Path::new(path).strip_prefix(&self.inside).map(|below| self.workspace.join(below));
         let path = &below.map_or_else(|_| path.clone(), PathBuf::into_os_string);
+        let up = asked.filter(|asked| Path::new(asked).components().any(|part| part == Component::ParentDir));
+        let led = up.and_then(|named| self.host.led_up(Path::new(named)));
+        let open = led
+            .as_ref()
+            .is_some_and(|led| remedies::decide(judge, &self.host, led, access(purpose)).is_allow());
+        let led = led.filter(|_| !open).map(PathBuf::into_os_string);
+        let (asked, purpose) = match (up, &led) {
+            (None, _) => (asked, purpose),
+            (_, Some(led)) => (Some(led), purpose),
+            // What is open itself, or not to be told, is no reason: this only leads there.
+            _ => (None, Purpose::Look),
+        };
         let whole = Path::new(asked.unwrap_or(path));
         let access = access(purpose);
         let removed = whole.parent().filter(|_| purpose == Purpose::Remove);
@@ -457,11 +469,14 @@ impl Refusals {
                 }
             } else if decision.is_allow() {
                 "tier `landlock`: only `files.write` and the workspace are the task's own".into()
+            } else if led.is_some() {
+                format!("{}; its way leads up from `{}`{}", decision.reason(), text(path), cautions::UNSHOWN)
             } else {
                 decision.reason().to_string()
             },
             remedy: match decision.is_allow() {
-                _ if path.is_empty() => Vec::new(),
+                // Where the way itself is not shown, no line for what it leads to helps.
+                _ if path.is_empty() || led.is_some() || up.is_some() && !open => Vec::new(),
                 true if purpose == Purpose::Map => Vec::new(),
                 true => judge.lines(Path::new(path), Access::Write),
                 false if matches!(decision.reason(), Reason::Rule { .. }) => {
@@ -472,7 +487,8 @@ impl Refusals {
                     remedies::lines(judge, (&self.host, &self.policy.home), named, access)
                 }
             },
-            grantable: access != Access::Exec
+            grantable: led.is_none()
+                && access != Access::Exec
                 && access != Access::Write
                 && judge.grantable(whole).is_ok(),
         })

@@ -196,3 +196,52 @@ fn what_a_link_of_the_tasks_names_is_no_path_of_the_hosts() {
         assert!(names.iter().any(|asked| asked.ends_with(&format!("/{name}"))), "{names:?} {outcome:?}");
     }
 }
+
+/// By whatever call, and where a name leads up: lines for a part of it would not help, or open what was not meant.
+#[test]
+fn what_is_looked_at_is_told_by_its_whole_name() {
+    if !heard() {
+        return;
+    }
+    let place = Place::in_home();
+    place.write(place.home.join("docs/plain"), "x");
+    place.write(place.home.join("other/plain"), "x");
+    place.write(place.home.join("data/secret.key"), "x");
+    let base = place.base.path().join("beside").display().to_string();
+    place.write(format!("{base}/there"), "x");
+    let home = place.home.display().to_string();
+    place.write(
+        "look.py",
+        &format!(
+            "import ctypes, os\n\
+             libc = ctypes.CDLL(None)\n\
+             watch = libc.inotify_init1(0)\n\
+             for call in (lambda: os.statvfs('{base}/statvfs'), lambda: os.getxattr('{base}/getxattr', 'user.a'),\n\
+             \x20        lambda: os.listxattr('{base}/listxattr'), lambda: libc.inotify_add_watch(watch, b'{base}/inotify', 1),\n\
+             \x20        lambda: open('/usr/lib/../..{base}/up/file'),\n\
+             \x20        lambda: open('{home}/docs/../data/secret.key'), lambda: open('{home}/other/../w/own'),\n\
+             \x20        lambda: open('{home}/nowhere/../data/secret.key')):\n\
+             \x20   try: call()\n\
+             \x20   except OSError as error: print(error)\n"
+        ),
+    );
+    place.write("own", "x");
+    let outcome = place.run("", "/usr/bin/python3 -S look.py");
+    let told = place.told("file.deny");
+    let named: Vec<&str> = told.iter().filter_map(|event| event["asked"].as_str()).collect();
+    for name in ["statvfs", "getxattr", "listxattr", "inotify", "up/file"] {
+        assert!(named.contains(&format!("{base}/{name}").as_str()), "{name}: {named:?} {outcome:?}");
+    }
+    let shown = explained(&place);
+    let of = |target: String| shown.iter().find(|one| one["target"] == target.as_str());
+    // What it leads to, with no line: the way is not shown either.
+    let up = of(format!("{home}/data/secret.key")).unwrap();
+    assert!(up["purpose"] == "read" && up["remedy"] == serde_json::json!([]), "{up}");
+    assert!(up["rule"].as_str().unwrap().ends_with("which is not shown"), "{up}");
+    assert!(up["caution"].as_str().unwrap().contains("by its own name"), "{up}");
+    // What it leads to is open: the way alone is refused.
+    let way = of(format!("{home}/other")).unwrap();
+    assert!(way["purpose"] == "look" && way["remedy"][1] == "read = [\"~/other\"]", "{way}");
+    let nowhere = of(format!("{home}/nowhere")).unwrap();
+    assert_eq!(nowhere["remedy"], serde_json::json!([]), "{nowhere}");
+}
