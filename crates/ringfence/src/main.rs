@@ -70,6 +70,7 @@ mod summary;
 mod terminal;
 mod trust;
 mod underway;
+mod unreached;
 mod unwise;
 mod wrappers;
 

@@ -35,7 +35,7 @@ use crate::refusals::Refusals;
 use crate::scribe::Scribe;
 use crate::{
     chosen, clock, copies, credentials, environment, groups, ids, inspection, layers, leaks, named,
-    not_executed, outcome, points, snapshot, source, summary, terminal, underway,
+    not_executed, outcome, points, snapshot, source, summary, terminal, underway, unreached,
 };
 
 /// The whole of it. The status is the command's own, or one of [`Failure`]'s.
@@ -169,6 +169,7 @@ fn make_plan_as(
         decoys: given.decoys.iter().map(|(path, decoy)| (path.clone(), decoy.text.clone())).collect(),
     };
     let mut plan = ringfence_plan::plan(policy, &survey, &host, invoker, &request)?;
+    unreached::check(&plan, &survey)?;
     if given.look == Look::Everything && plan.hosted.is_some() {
         plan.notes.extend(plan.landlock.as_ref().and_then(ringfence_confine::told_of_names));
     }

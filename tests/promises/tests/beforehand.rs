@@ -98,3 +98,33 @@ fn what_the_host_keeps_from_the_task_is_not_called_allowed() {
         );
     }
 }
+
+/// Who builds a sandbox of root's has no right of root's over the directories of others.
+#[test]
+fn a_grant_that_roots_sandbox_cannot_reach_is_refused_with_what_helps() {
+    if !ringfence_promises::root() {
+        return;
+    }
+    ["65532", "65532:65532"].iter().for_each(|owner| unreachable_for_root(owner));
+}
+
+fn unreachable_for_root(owner: &str) {
+    let place = Place::new();
+    let file = place.write(place.base.path().join("theirs/docs/file"), "seen");
+    let theirs = place.base.path().join("theirs");
+    place.host(&format!("chown -R {owner} {0}; chmod 700 {0}", theirs.display()));
+    let policy = format!("[files]\nread = [\"{}\"]", file.display());
+    let script = format!("cat {}", file.display());
+    let refused = place.run(&policy, &script);
+    assert!(refused.status == 125 && refused.err.contains("policy.toml:4: "), "{refused:?}");
+    assert!(refused.err.contains("the user with id 65532"), "{refused:?}");
+    let policy_file = place.policy(&policy);
+    let path = file.display().to_string();
+    let told = place.ringfence(&["explain", "--policy", &policy_file, "--path", &path]);
+    assert!(told.err.contains("no run starts with this policy here"), "{told:?}");
+    // The remedy, as it stands there.
+    let (_, remedy) = refused.err.split_once("others through: `").unwrap();
+    place.host(remedy.split_once('`').unwrap().0);
+    let opened = place.run(&policy, &script);
+    assert_eq!((opened.status, opened.out.as_str()), (0, "seen"), "{opened:?}");
+}
