@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ringfence_policy::{EnvironmentValue, Policy};
 
 use crate::grants::{Access, Grants};
+use crate::host::USUAL_PATH;
 use crate::survey::Survey;
 use crate::{Invoker, Request};
-
-const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The last are the files of whom it trusts where TLS is looked into: the sandbox's authority, and all.
 pub(crate) fn build(
@@ -75,25 +73,16 @@ static TRUST: &[&str] = &[
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ];
 
-/// The invoker's PATH as far as it lies in executable trees, in its order; then the usual directories.
+/// Where programs are looked for, as far as it lies in executable trees.
 fn search_path(invoker: &Invoker, survey: &Survey, grants: &Grants) -> OsString {
-    let mut entries: Vec<Vec<u8>> = Vec::new();
-    let mut add = |entry: &[u8]| {
-        let path = Path::new(OsStr::from_bytes(entry));
-        let executable = survey
-            .resolve(path)
-            .and_then(|real| grants.covering(real))
-            .is_some_and(|granted| granted.access == Access::Execute);
-        if path.is_absolute() && executable && !entries.iter().any(|have| have == entry) {
-            entries.push(entry.to_vec());
-        }
+    let executable = |path: &PathBuf| {
+        let granted = survey.resolve(path).and_then(|real| grants.covering(real));
+        granted.is_some_and(|granted| granted.access == Access::Execute)
     };
-    if let Some(path) = invoker.variables.get(OsStr::new("PATH")) {
-        path.as_bytes().split(|byte| *byte == b':').for_each(&mut add);
+    let found: Vec<PathBuf> = invoker.searched().into_iter().filter(executable).collect();
+    // None of them has a `:`, as they come from such a list.
+    match std::env::join_paths(found) {
+        Ok(path) if !path.is_empty() => path,
+        _ => USUAL_PATH.into(),
     }
-    USUAL_PATH.as_bytes().split(|byte| *byte == b':').for_each(&mut add);
-    if entries.is_empty() {
-        return USUAL_PATH.into();
-    }
-    OsString::from_vec(entries.join(&b':'))
 }

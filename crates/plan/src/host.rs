@@ -1,8 +1,11 @@
 //! What this host can do and who asks, as data: `confine` fills it, the plan is made from it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+
+/// Directories in which programs are looked for behind those of PATH.
+pub(crate) const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Capabilities of the kernel (DESIGN's table of what a host must have).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -49,4 +52,19 @@ pub struct Invoker {
     /// Environment; only what the policy passes reaches the task.
     #[serde(skip)]
     pub variables: BTreeMap<OsString, OsString>,
+}
+
+impl Invoker {
+    /// Directories that may hold a program of a bare name: those of PATH in their order, then the usual ones.
+    #[must_use]
+    pub fn searched(&self) -> Vec<PathBuf> {
+        let own = self.variables.get(OsStr::new("PATH")).map_or(OsStr::new(""), OsString::as_os_str);
+        let mut found: Vec<PathBuf> = Vec::new();
+        for path in std::env::split_paths(own).chain(std::env::split_paths(USUAL_PATH)) {
+            if path.is_absolute() && !found.contains(&path) {
+                found.push(path);
+            }
+        }
+        found
+    }
 }

@@ -238,7 +238,8 @@ pub(crate) fn named(program: &str, invoker: &Invoker) -> Option<PathBuf> {
         return Some(invoker.cwd.join(program)).filter(|path| runs(path));
     }
     let path = invoker.variables.get(OsStr::new("PATH"))?;
-    std::env::split_paths(path).map(|directory| directory.join(program)).find(|path| runs(path))
+    let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
+    directories.map(|directory| directory.join(program)).find(|path| runs(path))
 }
 
 /// Whether it is a program.

@@ -18,19 +18,13 @@ pub(crate) fn start(
     command: &str,
     policy: &Policy,
     (judge, workspace): (&Judge<'_>, &Path),
-    (invoker, arguments): (&Invoker, &PolicyArguments),
+    (invoker, inside, arguments): (&Invoker, &Invoker, &PolicyArguments),
 ) -> (Decision, Vec<String>) {
     let decision = judge.run(&meant(command, workspace, invoker));
     let words = ringfence_policy::command_words(command);
     let Some(program) = words.first() else { return (decision, Vec::new()) };
-    let Some(file) = chain::named(program, invoker) else {
-        let here = format!("no directory of PATH has `{program}` here");
-        let why = match decision.is_allow() {
-            _ if program.contains('/') => return (decision, Vec::new()),
-            true => here,
-            false => format!("{}; and {here}: a run would not find it", decision.reason()),
-        };
-        return (Decision::Refuse { by: Reason::BuiltIn(why) }, Vec::new());
+    let Some(file) = chain::named(program, inside) else {
+        return (not_found(program, decision, invoker), Vec::new());
     };
     if program.contains('/') && !judge.file(&real(&file), Access::Exec).is_allow() {
         return (decision, Vec::new());
@@ -60,7 +54,7 @@ pub(crate) fn start(
             }
             let (interpreter, argument) = script.filter(|_| decision.is_allow())?;
             return (!listed(&real(&interpreter)))
-                .then(|| Err(unlisted(&interpreter, argument, &words, invoker)));
+                .then(|| Err(unlisted(&interpreter, argument, &words, inside)));
         }
         let trees = policy.files.write.iter().map(|rule| rule.value.path.clone());
         let trees: Vec<PathBuf> = trees.chain([plan.workspace.clone()]).map(|path| real(&path)).collect();
@@ -76,7 +70,7 @@ pub(crate) fn start(
                 why.wanted.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
             let directory = invoker.cwd.to_string_lossy();
             let trees: Vec<PathBuf> = policy.files.exec.iter().map(|rule| rule.value.path.clone()).collect();
-            let path = invoker.variables.get(OsStr::new("PATH")).map(OsString::as_os_str);
+            let path = inside.variables.get(OsStr::new("PATH")).map(OsString::as_os_str);
             let starts = |program: &str| chain::starts(program, path, &trees);
             let written = Written { directory: &directory, workspace, child: false, starts: &starts };
             let remedy = written.remedy(&wanted);
@@ -86,6 +80,41 @@ pub(crate) fn start(
         }
         _ => (decision, Vec::new()),
     }
+}
+
+/// Who asks, with the PATH by which a run looks for programs.
+pub(crate) fn inside(invoker: &Invoker, plan: Option<&Plan>) -> Invoker {
+    let own = plan.and_then(|plan| plan.environment.get(OsStr::new("PATH"))).cloned();
+    let path = own.or_else(|| std::env::join_paths(invoker.searched()).ok()).unwrap_or_default();
+    let mut inside = invoker.clone();
+    inside.variables.insert("PATH".into(), path);
+    inside
+}
+
+/// Of a program that is not there, or is none: what is known beside the rule. A path that leads to nothing yet is judged by its words.
+fn not_found(program: &str, decision: Decision, invoker: &Invoker) -> Decision {
+    let why = if program.contains('/') {
+        match invoker.cwd.join(program).metadata() {
+            Ok(found) if found.is_dir() => "it is a directory".to_owned(),
+            Ok(found) if found.is_file() => "it lacks the execute permission: chmod +x".to_owned(),
+            Ok(_) => "it is no regular file, and nothing else can be executed".to_owned(),
+            Err(_) => return decision,
+        }
+    } else {
+        match chain::named(program, invoker) {
+            Some(path) => format!(
+                "PATH inside does not lead to `{0}`; `ringfence explain --path {0}` says what the policy has of it",
+                path.display()
+            ),
+            None => format!("no directory of PATH has `{program}` here"),
+        }
+    };
+    let by = match decision.is_allow() {
+        true => why,
+        false if program.contains('/') => format!("{}; and {why}", decision.reason()),
+        false => format!("{}; and {why}: a run would not find it", decision.reason()),
+    };
+    Decision::Refuse { by: Reason::BuiltIn(by) }
 }
 
 /// The command with its program's path as the host has it: from the directory where it starts, without `..`.

@@ -167,6 +167,36 @@ fn a_refusal_beforehand_has_its_line_and_its_cause() {
     assert_eq!(start(&place, &missing, &["ls"]).status, 125);
 }
 
+/// Who is no administrator has no `/usr/sbin` in PATH, and the sandbox has; of his own directories it has those where programs may start.
+#[test]
+fn a_command_is_looked_for_where_the_run_looks() {
+    let place = new_place();
+    program(&place, "plain.sh", "#!/bin/sh\n");
+    let own = place.base.path().join("own");
+    let tool = place.write(own.join("rf-tool"), "#!/bin/sh\n");
+    std::fs::set_permissions(tool, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(place.workspace.join("plain.sh"), PermissionsExt::from_mode(0o644)).unwrap();
+    let policy = place.policy("");
+    let with = ["--policy", &policy, "--workspace", "."];
+    let path = format!("{}:/usr/bin:/bin", own.display());
+    for (command, status, said) in [
+        ("chroot --version", 0, ""),
+        ("rf-tool", 127, "PATH inside does not lead to"),
+        ("./plain.sh", 126, "execute permission"),
+        ("./", 126, "is a directory"),
+        ("/etc/passwd", 126, "execute permission"),
+    ] {
+        let mut asked = place.command(&["explain", "--json", "--command", command]);
+        let told = asked.args(with).env("PATH", &path).output().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+        let mut run = place.command(&["run", "--quiet"]);
+        run.args(with).arg("--").args(command.split(' ')).env("PATH", &path);
+        assert_eq!(run.output().unwrap().status.code(), Some(status), "{command}");
+        assert_eq!(told[0]["allowed"], status == 0, "{command}: {told}");
+        assert!(told[0]["rule"].as_str().unwrap().contains(said), "{command}: {told}");
+    }
+}
+
 #[test]
 fn what_publishes_and_code_are_called_unwise() {
     let place = new_place();

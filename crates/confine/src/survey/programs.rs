@@ -12,24 +12,13 @@ use ringfence_policy::{CommandPattern, Digest, MULTICALL, Policy, Rule, digest, 
 
 use super::place::resolve;
 
-const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Directories of the invoker's PATH and the usual ones, each with its resolved form, as far as they exist.
+/// Where programs are looked for, each directory with its resolved form, as far as they exist.
 pub(super) fn search_path(invoker: &Invoker) -> Vec<(PathBuf, PathBuf)> {
-    let own = invoker.variables.get(OsStr::new("PATH")).map_or(&b""[..], |path| path.as_bytes());
-    let mut found: Vec<(PathBuf, PathBuf)> = Vec::new();
-    for entry in own.split(|byte| *byte == b':').chain(USUAL.as_bytes().split(|byte| *byte == b':')) {
-        let path = Path::new(OsStr::from_bytes(entry));
-        if !path.is_absolute() || found.iter().any(|(asked, _)| asked == path) {
-            continue;
-        }
-        if let Ok(place) = resolve(path, false)
-            && place.kind == Kind::Directory
-        {
-            found.push((path.to_path_buf(), place.real));
-        }
-    }
-    found
+    let resolved = |path: PathBuf| {
+        let place = resolve(&path, false).ok().filter(|place| place.kind == Kind::Directory)?;
+        Some((path, place.real))
+    };
+    invoker.searched().into_iter().filter_map(resolved).collect()
 }
 
 /// The programs of these entries.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::PolicyArguments;
 use crate::explanation::{Explained, no_grant, render};
 use crate::failure::{Context, Failure};
-use crate::foretold::{meant, start};
+use crate::foretold::{inside, meant, start};
 use crate::host::{Host, Task};
 use crate::own_files::Asked;
 use crate::remedies::{decide, hidden_link, lines};
@@ -191,10 +191,12 @@ fn of_command(
 ) -> Vec<Answer> {
     let mut answers = Vec::new();
     let command = &at_home(written, &invoker.home.to_string_lossy());
-    let from = (invoker, &arguments.policy);
-    if let Err(refused) = planned(policy, invoker, &arguments.policy, vec!["true".into()]) {
-        none_starts(&refused);
+    let plan = planned(policy, invoker, &arguments.policy, vec!["true".into()]);
+    if let Err(refused) = &plan {
+        none_starts(refused);
     }
+    let inside = &inside(invoker, plan.as_ref().ok());
+    let from = (invoker, inside, &arguments.policy);
     let (decision, remedy) = start(command, policy, (judge, workspace), from);
     let mut begun = answer("start", command, &decision, remedy);
     let homely = command != written && begun.allowed && begun.rule.contains("`commands.allow`");
@@ -206,7 +208,7 @@ fn of_command(
         begun.caution = unwise::command(command);
     }
     // Of a script that is refused, what it needs beside the entry that is offered.
-    let offered = script_with(command, policy, &begun, invoker);
+    let offered = script_with(command, policy, &begun, inside);
     let with = offered.as_ref().map(|policy| (policy, Judge::new(policy, workspace)));
     let with = with.filter(|(policy, judge)| start(command, policy, (judge, workspace), from).0.is_allow());
     let meant = &meant(command, workspace, invoker);
@@ -221,7 +223,7 @@ fn of_command(
     }
     let own = policy;
     let (policy, judge) = with.as_ref().map_or((policy, judge), |(policy, judge)| (*policy, judge));
-    let further = chain::of(meant, started, policy, judge, invoker).into_iter().map(|link| Answer {
+    let further = chain::of(meant, started, policy, judge, inside).into_iter().map(|link| Answer {
         further: true,
         ..answer(link.action, &link.target, &of_offer(link.decision, own), Vec::new())
     });
