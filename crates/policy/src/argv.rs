@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Invalid;
+use crate::leading;
 use crate::tokens::{Mark, QUOTE, Token, Tokens};
 
 /// Items of one pattern, and words of one group: more is nobody's intent.
@@ -75,7 +76,7 @@ pub struct Place<'a> {
 pub enum As {
     /// All of the arguments, as they are.
     Allow,
-    /// The arguments begin so; options before the first word, with a value each, are looked past.
+    /// The arguments begin so; options before the first word are looked past.
     Deny,
 }
 
@@ -216,7 +217,7 @@ impl CommandPattern {
         };
         set(&mut reached, 0, 0);
         if how == As::Deny {
-            for at in options(arguments) {
+            for at in leading::words(&self.program, arguments) {
                 set(&mut reached, 0, at);
             }
         }
@@ -293,24 +294,6 @@ impl CommandPattern {
         let nowhere = Place { workspace: b"/", copy: None, home: None, directory: b"/" };
         self.matches(&words, nowhere, As::Allow)
     }
-}
-
-/// Where the first word may be behind options, each with at most one value.
-pub(crate) fn options(arguments: &[&[u8]]) -> Vec<usize> {
-    let mut found = vec![false; arguments.len() + 1];
-    if let Some(first) = found.first_mut() {
-        *first = true;
-    }
-    for (at, argument) in arguments.iter().enumerate() {
-        if found.get(at) == Some(&true) && argument.starts_with(b"-") {
-            for next in [at + 1, at + 2] {
-                if let Some(cell) = found.get_mut(next) {
-                    *cell = true;
-                }
-            }
-        }
-    }
-    found.iter().enumerate().filter(|(_, found)| **found).map(|(at, _)| at).collect()
 }
 
 impl Word {

@@ -114,6 +114,59 @@ fn denials_look_past_options_and_hold_whatever_follows() {
 }
 
 #[test]
+fn options_before_the_first_word_take_what_their_program_says() {
+    for (pattern, yes, no) in [
+        (
+            "git push",
+            &[
+                "git --no-pager push",
+                "git -C --no-pager push",
+                "git -c push=x push",
+                "git --new x push",
+                "git --exec-path=/x push",
+                "/usr/bin/git -P push",
+            ][..],
+            &[
+                "git --no-pager stash push",
+                "git -P log --oneline push",
+                "git -C push status",
+                "git --exec-path x push",
+            ][..],
+        ),
+        (
+            "cargo publish",
+            &["cargo -q publish", "cargo --color never publish", "cargo --config a=b -vv publish"],
+            &["cargo -q run --bin publish", "cargo --locked run publish", "cargo -C publish build"],
+        ),
+        (
+            "npm publish",
+            &[
+                "npm --global true publish",
+                "npm --json publish",
+                "npm --prefix --json publish",
+                "npm --sil x publish",
+            ],
+            &["npm --silent run publish", "npm --prefix publish run"],
+        ),
+        (
+            "docker push",
+            &["docker -D push", "docker -H h push"],
+            &["docker -D run push", "docker --context push ps"],
+        ),
+        ("podman push", &["podman -r push", "podman --log-level x push"], &["podman --remote run push"]),
+        (
+            "kubectl delete",
+            &["kubectl -n x delete", "kubectl --insecure-skip-tls-verify delete"],
+            &["kubectl --insecure-skip-tls-verify get delete", "kubectl -n delete get"],
+        ),
+        ("other push", &["other --no-pager x push"], &[]),
+    ] {
+        yes.iter().for_each(|line| assert!(says(pattern, line, As::Deny), "{pattern}: {line}"));
+        no.iter().for_each(|line| assert!(!says(pattern, line, As::Deny), "{pattern}: {line}"));
+    }
+}
+
+#[test]
 fn a_copy_of_the_workspace_is_the_workspace() {
     assert!(allows("cat ./a/*", "cat /copy/a/x") && allows("cat /w/a/*", "cat /copy/a/x"));
     assert!(!allows("cat ./**", "cat /copy2/x") && !allows("cat ./**", "cat /copy/../copy/x"));

@@ -33,6 +33,7 @@ mod http_path;
 mod identity;
 mod idna;
 mod later;
+mod leading;
 mod leaks;
 mod limits;
 mod links;

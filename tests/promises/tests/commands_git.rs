@@ -58,6 +58,30 @@ fn a_denial_of_a_command_of_git_holds_in_both_spellings() {
     assert!(start(&place, &denied, &["git", "--version"]).out.starts_with("git version"));
 }
 
+/// What stands behind an option that takes nothing is the command, and what stands there in its own words is none.
+#[test]
+fn a_denial_knows_which_options_of_git_take_a_value() {
+    let place = Place::new().in_tier(module_path!());
+    place.host("git init -q . && git -c user.name=x -c user.email=x commit -q --allow-empty -m x && git tag v1 && git branch tag");
+    let policy = "[commands]\ndeny = [\"git tag\"]";
+    for (line, denied) in [
+        ("git --no-pager log --oneline tag", false),
+        ("git --no-pager -P --bare --git-dir=.git log -1 tag", false),
+        ("git -C . --git-dir .git log -1 tag", false),
+        ("git --no-pager tag", true),
+        ("git --no-pager -C . -c core.pager=cat --git-dir=.git tag", true),
+        ("git -C --no-pager tag", true),
+        ("git --nobody-knows x tag", true),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let outcome = start(&place, policy, &words);
+        assert_eq!(outcome.status, if denied { 126 } else { 0 }, "{line}: {outcome:?}");
+        let path = place.policy(policy);
+        let told = place.ringfence(&["explain", "--policy", &path, "--command", line]).out;
+        assert_eq!(told.contains("refused: `git tag` in"), denied, "{line}: {told}");
+    }
+}
+
 #[test]
 fn an_entry_for_a_command_of_git_opens_that_alone() {
     let (place, far) = new_place();

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::inner::may_be_theirs;
 use super::program::{Meaning, Meanings, by_word, is_git, many, meanings};
 use super::{Execution, bytes, last, told};
-use crate::argv::{As, CommandPattern, Place, options};
+use crate::argv::{As, CommandPattern, Place};
+use crate::leading;
 use crate::model::Rule;
 
 /// Entries, found by the file and the first argument.
@@ -172,7 +173,8 @@ impl Table {
         for index in indices.into_iter().flatten() {
             let at: Vec<usize> = match how {
                 As::Allow => vec![0],
-                As::Deny => options(arguments),
+                // Each entry says itself which of them its program knows.
+                As::Deny => leading::words("", arguments),
             };
             let words = at.iter().filter_map(|at| index.words.get(*arguments.get(*at)?)).flatten();
             // Each once: as many options as arguments may be the same word.
