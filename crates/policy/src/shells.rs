@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::lines::{awk, make, sed};
 use crate::argv::CommandPattern;
 use crate::model::Origin;
+use crate::variables::is_idle;
 
 pub(crate) use self::names::plain;
 pub(crate) use self::options::{Taken, Takes, flags_hold_code, letters};
@@ -67,6 +68,9 @@ struct Program {
     /// Modules that run files which they are given.
     #[serde(default)]
     files: Vec<String>,
+    /// Modules that run a file, or another module.
+    #[serde(default)]
+    runs: Vec<String>,
     /// Letters that take nothing, before one of `code` in the same word.
     #[serde(default)]
     flags: String,
@@ -92,8 +96,14 @@ struct Program {
     /// An option that takes a setting, and those that name no program.
     #[serde(default)]
     setting: String,
+    /// The same as a word.
+    #[serde(default)]
+    setting_long: String,
     #[serde(default)]
     settings: Vec<String>,
+    /// Settings that name a program, each with a variable that names one for the same: it does nothing by the values that are idle there.
+    #[serde(default)]
+    idle: Vec<(String, String)>,
     /// What is behind `=` may have blanks, and signs of any kind.
     #[serde(default)]
     blanks: bool,
@@ -320,7 +330,9 @@ impl Program {
         let code = |(at, word): (usize, &&str)| {
             let next = words.get(at + 1).copied();
             (is_code(word) && !self.is_harmless(word, next)).then(|| match next {
-                Some(value) if *word == self.setting => format!("{word} {value}"),
+                Some(value) if *word == self.setting || *word == self.setting_long => {
+                    format!("{word} {value}")
+                }
                 _ => (*word).to_owned(),
             })
         };
@@ -334,7 +346,13 @@ impl Program {
         let glued = letter.zip(letters).and_then(|(letter, letters)| {
             letters.trim_start_matches(|flag| self.flags.contains(flag)).strip_prefix(letter)
         });
-        let value = glued.and_then(|rest| if rest.is_empty() { next } else { Some(rest) });
+        let glued = glued.and_then(|rest| if rest.is_empty() { next } else { Some(rest) });
+        let long = Some(self.setting_long.as_str()).filter(|long| !long.is_empty());
+        let long = long.and_then(|long| word.strip_prefix(long)).and_then(|rest| match rest {
+            "" => next,
+            rest => rest.strip_prefix('='),
+        });
+        let value = glued.or(long);
         self.lines && is_place(word)
             || next.is_some_and(|next| self.pairs.contains(&format!("{} {next}", self.alone(word))))
             || value.is_some_and(|value| self.is_setting(value))
@@ -363,7 +381,12 @@ impl Program {
             Some(_) => own.eq_ignore_ascii_case(text),
             None => fits(&own.to_ascii_lowercase(), &name.to_ascii_lowercase()),
         };
-        name.chars().all(of_name) && value.chars().all(plain) && self.settings.iter().any(own)
+        let idle = |(own, variable): &(String, String)| {
+            let named = text.contains('=') && fits(&own.to_ascii_lowercase(), &name.to_ascii_lowercase());
+            named && is_idle(format!("{variable}={value}").as_bytes())
+        };
+        let known = self.settings.iter().any(own) || self.idle.iter().any(idle);
+        name.chars().all(of_name) && value.chars().all(plain) && known
     }
 
     fn is_plain(&self, word: &str) -> bool {

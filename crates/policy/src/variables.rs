@@ -41,7 +41,8 @@ pub(crate) fn is_taken(variable: &[u8]) -> bool {
     why(name).is_some() && !is_idle(variable) || loads(variable)
 }
 
-fn is_idle(variable: &[u8]) -> bool {
+/// Whether a variable has a value by which nothing is started.
+pub(crate) fn is_idle(variable: &[u8]) -> bool {
     let Some((name, value)) = std::str::from_utf8(variable).ok().and_then(|text| text.split_once('=')) else {
         return false;
     };

@@ -184,6 +184,40 @@ fn what_is_no_code_starts() {
     }
 }
 
+/// What names a program that does nothing is no code, and a module that runs a file is what runs that file; `explain` says the same.
+#[test]
+fn only_what_is_run_is_code() {
+    let place = new_place();
+    place.write("app.py", "print('ran')\n");
+    place.host("git init -q . && git -c user.name=x -c user.email=x commit -q --allow-empty -m x");
+    let policy = "[commands]\nshell = false\nfrom_workspace = false";
+    let path = place.policy(policy);
+    for (line, starts) in [
+        ("git -c core.pager=cat -c core.editor=true log --format=ran", true),
+        ("git -c pager.log=false -c credential.helper= -c http.sslVerify=false log --format=ran", true),
+        ("git -c core.pager=id log", false),
+        ("git -c core.editor=true;id log", false),
+        ("git -c credential.helper=id log", false),
+        ("git clone -q --config core.autocrlf=false . ./ran", true),
+        ("git clone -q --config core.sshCommand=id . ./other", false),
+        ("git notes add -m x", true),
+        ("git notes append -c HEAD:app.py", true),
+        ("/usr/bin/python3 -m cProfile -o x.prof app.py", true),
+        ("/usr/bin/python3 -m cProfile -m code", false),
+        ("/usr/bin/python3 -m cProfile /dev/stdin", false),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let outcome = start(&place, policy, &words);
+        let refused = outcome.status == 126 && outcome.err.contains("commands.shell");
+        assert_eq!(!refused, starts, "{line}: {outcome:?}");
+        // For `explain` a `;` would be a shell's.
+        if !line.contains(';') {
+            let told = place.ringfence(&["explain", "--policy", &path, "--command", line]).out;
+            assert_eq!(!told.contains("refused: `commands.shell"), starts, "{line}: {told}");
+        }
+    }
+}
+
 /// A script is judged by its name: this one reads Perl from its input.
 #[test]
 fn a_prompt_that_is_a_script_is_refused() {

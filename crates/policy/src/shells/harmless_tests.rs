@@ -376,3 +376,67 @@ fn neighbours_of_what_is_refused() {
         assert!(!refused(line), "{line}");
     }
 }
+
+/// Settings that start nothing, files that are run by a module, and letters that mean something else.
+#[test]
+fn only_what_is_run_is_code() {
+    for line in [
+        "git clone --config core.autocrlf=false u",
+        "git clone --config=core.autocrlf=false u",
+        "git clone -c core.autocrlf=false --config user.name=x u",
+        "git am -c x.mbox",
+        "git notes add -c HEAD",
+        "git notes --ref x append -c HEAD",
+        "git -c core.pager=cat log",
+        "git -c core.pager= log",
+        "git -c pager.log=false log",
+        "git -c core.editor=true commit --amend",
+        "git -c Core.Editor=/usr/bin/true commit",
+        "git -c sequence.editor=: rebase -i HEAD~2",
+        "git -c core.askPass= fetch",
+        "git -c credential.helper= fetch",
+        "git -c core.fsmonitor= status",
+        "git -c core.fsmonitor=false status",
+        "git -c http.sslVerify=false fetch",
+        "git -c http.version=HTTP/1.1 -c http.postBuffer=1 push",
+        "ssh -D 1080 h",
+        "ssh -ND 127.0.0.1:1080 h",
+        "python3 -m cProfile app.py",
+        "python3 -m cProfile -o x.prof -s cumtime app.py -m x",
+        "python3 -m profile app.py",
+        "python3 -m cProfile -m pytest tests",
+        "scala -version",
+    ] {
+        assert!(!refused(line), "{line}");
+    }
+    for line in [
+        "git clone --config core.sshCommand=id u",
+        "git clone --config=core.sshCommand=id u",
+        "git clone --conf core.sshCommand=id u",
+        "git clone --config",
+        "git --config-env=core.pager=X log",
+        "git --config-env core.pager=X log",
+        "git am -c x -C d -x id",
+        "git -c core.pager=cat -c core.editor=id commit",
+        "git -c core.pager=cat,id log",
+        "git -c core.editor commit",
+        "git -c pager.log=id log",
+        "git -c credential.helper=id fetch",
+        "git -c credential.helper fetch",
+        "git -c alias.am=!id am -c",
+        "git -c http.proxyAuthMethod=id -c gpg.program=true log",
+        "ssh -D 1080 -oProxyCommand=id h",
+        "ssh -D -oProxyCommand=id h",
+        "sftp -D id h",
+        "python3 -m cProfile /dev/stdin",
+        "python3 -m cProfile -o x /dev/fd/0",
+        "python3 -m cProfile -m code",
+        "python3 -m cProfile -mo x pdb y.py",
+        "python3 -m profile -m cProfile -m pdb x.py",
+        "python3 -m cProfile -m unittest /dev/stdin",
+        "python3 -m pdb x.py",
+        "scala -version -e 1",
+    ] {
+        assert!(refused(line), "{line}");
+    }
+}

@@ -270,8 +270,13 @@ impl Line<'_> {
         if self.program.modules.iter().any(|own| own == top) {
             return Options::Code(format!("-m {module}"));
         }
-        if !self.program.files.iter().any(|own| own == top) {
+        let runs = self.program.runs.iter().any(|own| own == top);
+        if !runs && !self.program.files.iter().any(|own| own == top) {
             return Options::Ends;
+        }
+        // Which one it runs may stand behind other options.
+        if runs && let Some(inner) = self.inner(at) {
+            return Options::Code(format!("-m {module}, {inner}"));
         }
         let last = || self.words.iter().rposition(|word| self.descriptor(word));
         let from = self.descriptor.get_or_init(last).filter(|last| *last >= at);
@@ -279,6 +284,17 @@ impl Line<'_> {
             Some(from) => Options::Code(format!("-m {module}, code from {from}")),
             None => Options::Ends,
         }
+    }
+
+    /// A module of code that may be run by the one whose arguments begin at `at`.
+    fn inner(&self, at: usize) -> Option<&str> {
+        let behind = self.words.get(at..)?;
+        let asked = behind.iter().position(|word| {
+            word.strip_prefix('-').is_some_and(|letters| !letters.starts_with('-') && letters.contains('m'))
+        })?;
+        let top = |word: &str| word.split('.').next().unwrap_or_default().to_owned();
+        let code = |word: &&&str| self.program.modules.contains(&top(word));
+        behind.iter().skip(asked + 1).find(code).copied()
     }
 
     /// The options end, with a file or without.
