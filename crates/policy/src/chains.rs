@@ -75,6 +75,28 @@ pub fn needs(name: &str, word: Option<&str>) -> Vec<Need<'static>> {
     found
 }
 
+/// Parts of its own that a program starts, by its name, which may have a machine before it and a version behind it
+/// (`x86_64-linux-gnu-gcc-12`).
+pub fn parts(name: &str) -> &'static [String] {
+    let version = |tail: &str| tail.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let name = match name.rsplit_once('-') {
+        Some((head, tail)) if version(tail) => head,
+        _ => name,
+    };
+    let is = |own: &String| {
+        name.strip_suffix(own.as_str())
+            .is_some_and(|machine| matches!(machine.chars().next_back(), None | Some('-')))
+    };
+    let found =
+        list().iter().filter(|chain| !chain.parts.is_empty()).find(|chain| chain.programs.iter().any(is));
+    found.map_or(&[], |chain| chain.parts.as_slice())
+}
+
+/// Whether some program has a part of this name.
+pub fn is_part(name: &str) -> bool {
+    list().iter().any(|chain| chain.parts.iter().any(|own| own == name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +109,9 @@ mod tests {
         assert!(needs("gcc", Some("x.c")).contains(&Need::Part("cc1")));
         assert_eq!(needs("npm", Some("test")), [Need::Script("node FILE"), Need::Script("sh")]);
         assert_eq!(needs("make", None), [Need::Start("sh"), Need::Start("cc")]);
+        for (name, first) in [("gcc", "cc1"), ("x86_64-linux-gnu-gcc-12", "cc1"), ("g++-13.2", "cc1plus")] {
+            assert_eq!(parts(name).first().map(String::as_str), Some(first), "{name}");
+        }
+        assert!(parts("notgcc").is_empty() && parts("gcc-ar").is_empty() && is_part("ld") && !is_part("sh"));
     }
 }

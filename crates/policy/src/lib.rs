@@ -64,7 +64,7 @@ mod variables;
 
 pub use crate::argv::CommandPattern;
 pub use crate::caches::{package_cache, written_cache};
-pub use crate::chains::{Need, POSTGRESQL, needs};
+pub use crate::chains::{Need, POSTGRESQL, is_part, needs, parts};
 pub use crate::command::{command_entry, command_line, denied_entry, words as command_words, written_words};
 pub use crate::containers::{
     Asked, Body, Containers, ENGINE, EngineRequest, EngineRules, Image, Subject, Verb,

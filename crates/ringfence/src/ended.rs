@@ -51,6 +51,11 @@ pub(crate) fn of(run: &RunDir, record: &RunRecord) -> Option<Ended> {
 }
 
 impl Ended {
+    /// Whether its command ended with another status than 0.
+    pub(crate) fn failed(&self) -> bool {
+        self.how == "exit" && self.exit.is_some_and(|exit| exit != 0)
+    }
+
     /// As one sentence.
     pub(crate) fn sentence(&self, run: &str) -> String {
         let number = |number: Option<i64>| number.unwrap_or_default();

@@ -12,6 +12,7 @@ use ringfence_supervise::{Command, Fate, Life, Process};
 use crate::cautions::is_any;
 use crate::chain::{behind_env, starts};
 use crate::masks::masked;
+use crate::parts;
 
 /// The event of one; `grantable` says whether its owner may grant a command.
 pub(crate) fn event(
@@ -48,8 +49,11 @@ pub(crate) fn event(
     // A line of policy with a secret in it, or without, helps nobody.
     let plain =
         shown == words && masked(&wanted) == wanted && !wanted.iter().any(|word| names.is_of_run(word));
+    // Of parts nothing is offered but their names.
+    let parts = (!command.first).then(|| parts::remedy(&program, &wanted, &names.trees)).flatten();
+    let remedy = parts.or_else(|| plain.then(|| written.remedy(&wanted))).unwrap_or_default();
     Event::ExecDeny {
-        remedy: if plain { written.remedy(&wanted) } else { Vec::new() },
+        remedy,
         grantable: plain && !words.is_empty() && grantable(&command_line(words.iter())),
         rule: masked(&[rule]).concat(),
         command: shown,

@@ -17,7 +17,7 @@ use crate::ended::{self, Ended};
 use crate::failure::{Context, Failure};
 use crate::host::{Host, Task};
 use crate::terminal::{escape, line};
-use crate::{cautions, counted, environment, named, offered, strongest};
+use crate::{cautions, counted, environment, named, offered, parts, strongest};
 
 /// How many reasons are told one by one of one thing; a task can find as many as it likes.
 const WAYS: usize = 8;
@@ -120,6 +120,10 @@ impl Explained {
             }
         }
         strongest::settle(&mut explained.refusals);
+        let failed = explained.ended.as_ref().is_some_and(Ended::failed);
+        if failed && !explained.refusals.iter().any(|one| one.kind == "command") {
+            explained.unseen.extend(parts::unseen(record));
+        }
         Ok(explained)
     }
 
@@ -463,11 +467,8 @@ fn paragraph(one: &Explanation, (run, runs): (&str, bool)) -> String {
     if !one.remedy.is_empty() {
         let lines: Vec<String> = one.remedy.iter().map(line).collect();
         out.push_str(&format!("    to allow it: {}\n", lines.join(" ")));
-        if let Some(program) = one.remedy.last().and_then(|line| part_with_arguments(line)) {
-            out.push_str(&format!(
-                "    with any arguments: children = [\"{}\"], which is unwise for what does much by its arguments (git, shells, interpreters)\n",
-                line(&program)
-            ));
+        if let Some(note) = parts::note(&one.remedy) {
+            out.push_str(&format!("    {note}\n"));
         }
     }
     if one.grantable {
@@ -492,15 +493,6 @@ fn paragraph(one: &Explanation, (run, runs): (&str, bool)) -> String {
         out.push_str(&format!("    {}\n", line(caution)));
     }
     out
-}
-
-/// The program of an entry for what commands start, where the entry holds arguments; as a policy spells it.
-fn part_with_arguments(line: &str) -> Option<String> {
-    let entry = line.strip_prefix("children = [\"")?.strip_suffix("\"]")?;
-    let (program, arguments) = entry.split_once(' ')?;
-    // What is quoted, or called with no arguments, has no shorter form worth a line; what starts or is anything has none.
-    let plain = !program.contains('\'') && arguments != "()";
-    (plain && !cautions::is_any(program)).then(|| program.to_owned())
 }
 
 /// Whether nothing speaks against its lines. Of a command that nobody answered for, they are only not the sole way.

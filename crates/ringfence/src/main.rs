@@ -50,6 +50,7 @@ mod offered;
 mod outcome;
 mod outgoing;
 mod own_files;
+mod parts;
 mod points;
 mod quota;
 mod recorded;

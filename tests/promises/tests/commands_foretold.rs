@@ -147,6 +147,30 @@ fn the_parts_of_a_compiler_are_offered_in_one_line_that_works() {
     assert!(!told(&place, &policy("children = \"free\""), &compile.join(" ")).out.contains("to allow it"));
 }
 
+/// A part was offered with the words of one run, and the next one after that.
+#[test]
+fn the_parts_of_a_compiler_that_failed_are_offered_in_one_line_that_works() {
+    let place = new_place();
+    place.write("x.c", "int main(void) { return 0; }\n");
+    place.write("y.cc", "int main() { return 0; }\n");
+    for (compiler, source) in [("gcc", "x.c"), ("g++", "y.cc"), ("gcc", "y.cc")] {
+        let policy = |more: &str| {
+            format!("[commands]\nallow = [\"{compiler} -o out ./{source}\"]\nfrom_workspace = false\n{more}")
+        };
+        let compile = [compiler, "-o", "out", source];
+        assert_ne!(start(&place, &policy(""), &compile).status, 0);
+        let text = place.ringfence(&["explain"]).out;
+        let (_, line) = text.split_once("to allow it: [commands] ").unwrap_or_else(|| panic!("{text}"));
+        assert!(text.contains("the preset `ci-step`"), "{text}");
+        assert_eq!(start(&place, &policy(line.lines().next().unwrap()), &compile).status, 0, "{text}");
+    }
+    // A list of plain programs, which nothing looks at.
+    let plain = "[commands]\nallow = [\"gcc\"]\nfrom_workspace = false";
+    assert_ne!(start(&place, plain, &["gcc", "-o", "out", "x.c"]).status, 0);
+    let text = place.ringfence(&["explain"]).out;
+    assert!(text.contains("cc1, as, collect2, ld") && text.contains("--command 'gcc -o out x.c'"), "{text}");
+}
+
 #[test]
 fn a_refusal_beforehand_has_its_line_and_its_cause() {
     let place = new_place();
