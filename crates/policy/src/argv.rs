@@ -1,6 +1,7 @@
 //! Patterns for a program and its arguments: the entries of `commands.allow` and `commands.deny`. The grammar is written
 //! down in `docs/commands.md`; this is all of it.
 
+mod signs;
 mod word;
 
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ enum Item {
     Group(Vec<Vec<Word>>),
 }
 
-/// What relative paths in patterns and arguments are relative to.
+/// What words are held against: which program reads them, and what relative paths in patterns and arguments are relative to.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// The workspace, as the policy names it.
@@ -45,6 +46,8 @@ pub struct Place<'a> {
     pub home: Option<(&'a [u8], &'a [u8])>,
     /// The directory of the process.
     pub directory: &'a [u8],
+    /// The program as an entry names it, and by its file and what it is called, where that is known.
+    pub program: [&'a [u8]; 3],
 }
 
 /// How a pattern is held against arguments.
@@ -107,6 +110,11 @@ impl CommandPattern {
         Ok(Self { program, optional, items: (!any).then_some(items) })
     }
 
+    /// The program without a directory.
+    fn name(&self) -> &str {
+        self.program.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The same for another program.
     #[must_use]
     pub fn of_program(self, program: String) -> Self {
@@ -126,7 +134,7 @@ impl CommandPattern {
 
     /// The same of git, where the program is called `git-NAME`: that is `git NAME`.
     pub(crate) fn of_git(&self) -> Option<Self> {
-        let name = self.program.rsplit('/').next()?.strip_prefix("git-")?;
+        let name = self.name().strip_prefix("git-")?;
         Some(self.of_command(name.as_bytes()))
     }
 
@@ -183,6 +191,8 @@ impl CommandPattern {
     #[must_use]
     pub fn matches(&self, arguments: &[&[u8]], place: Place<'_>, how: As) -> bool {
         let Some(items) = &self.items else { return true };
+        let [_, file, called] = place.program;
+        let place = Place { program: [self.name().as_bytes(), file, called], ..place };
         let width = arguments.len() + 1;
         // reached[item][argument]: the items before `item` can mean the arguments before `argument`.
         let mut reached = vec![vec![false; width]; items.len() + 1];
@@ -198,7 +208,7 @@ impl CommandPattern {
             }
         }
         // Behind a command of git's a denial looks past options too: `git-lfs push` and `git lfs push` are one.
-        let git = how == As::Deny && self.program.rsplit('/').next() == Some("git");
+        let git = how == As::Deny && self.name() == "git";
         let past = (git && self.first_word().is_some()).then_some(1);
         for (number, item) in items.iter().enumerate() {
             for at in 0..width {
@@ -267,7 +277,7 @@ impl CommandPattern {
         if other.items.as_ref().is_none_or(|items| items.len() != words.len()) || self.names_paths() {
             return false;
         }
-        let nowhere = Place { workspace: b"/", copy: None, home: None, directory: b"/" };
+        let nowhere = Place { workspace: b"/", copy: None, home: None, directory: b"/", program: [b""; 3] };
         self.matches(&words, nowhere, As::Allow)
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 
 const PLACE: Place<'_> = Place {
+    program: [b""; 3],
     workspace: b"/w",
     copy: Some(b"/copy"),
     home: Some((b"/home/u", b"/run/home")),

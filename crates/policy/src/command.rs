@@ -158,7 +158,7 @@ impl Judge<'_> {
         how: As,
     ) -> Option<Decision> {
         let workspace = self.root().as_os_str().as_encoded_bytes();
-        let place = Place { workspace, copy: None, home: None, directory: workspace };
+        let place = Place { workspace, copy: None, home: None, directory: workspace, program: [b""; 3] };
         let home = self.policy.home.to_string_lossy();
         let as_git = (how == As::Deny).then(|| line.of_git()).flatten();
         let found = list.iter().find(|entry| {
@@ -185,7 +185,7 @@ impl Judge<'_> {
 pub fn denied_entry<'a>(entry: &CommandPattern, deny: &'a [Rule<String>]) -> Option<&'a Rule<String>> {
     let line = Line { program: &entry.program, arguments: entry.leading_words() };
     let (name, git) = (line.program.rsplit('/').next(), line.of_git());
-    let place = Place { workspace: b"/", copy: None, home: None, directory: b"/" };
+    let place = Place { workspace: b"/", copy: None, home: None, directory: b"/", program: [b""; 3] };
     deny.iter().find(|rule| {
         // What names a path depends on where a process stands.
         let pattern = CommandPattern::parse(&rule.value, "/").ok().filter(|pattern| !pattern.names_paths());

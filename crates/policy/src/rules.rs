@@ -201,7 +201,7 @@ impl CommandRules {
 
     fn place<'a>(&'a self, directory: &'a [u8]) -> Place<'a> {
         let home = self.home.as_ref().map(|(home, own)| (home.as_slice(), own.as_slice()));
-        Place { workspace: &self.workspace, copy: self.copy.as_deref(), home, directory }
+        Place { workspace: &self.workspace, copy: self.copy.as_deref(), home, directory, program: [b""; 3] }
     }
 
     /// What is looked for, in words: one line a list.

@@ -453,7 +453,7 @@ impl Program {
 }
 
 /// Whether a word of an editor's is a line, or a word to look for: what stands behind `|` would be a command.
-fn is_place(word: &str) -> bool {
+pub(crate) fn is_place(word: &str) -> bool {
     let of_word = |letter: char| letter.is_ascii_alphanumeric() || "_-. ".contains(letter);
     word.strip_prefix('+').is_some_and(|place| {
         place.bytes().all(|byte| byte.is_ascii_digit())

@@ -63,6 +63,10 @@ mod commands_variables;
 #[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
 #[path = "commands_variables.rs"]
 mod commands_variables_landlock;
+mod commands_words;
+#[expect(clippy::duplicate_mod, reason = "the same promises in the other tier")]
+#[path = "commands_words.rs"]
+mod commands_words_landlock;
 mod container;
 mod containers;
 mod credentials;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::signs::is_option;
 use super::{As, Place};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,19 +47,23 @@ impl Word {
     }
 
     pub(super) fn matches(&self, argument: &[u8], place: Place<'_>, how: As) -> bool {
+        // No wildcard turns a name into an option. What denies means all that a word may be.
+        let is_option = || match how {
+            As::Allow => is_option(argument, place.program),
+            As::Deny => argument.starts_with(b"-"),
+        };
         match self {
             Self::Literal(text) => text == argument,
             Self::Glob(pieces) => {
-                // No wildcard turns a name into an option.
                 let leads = matches!(pieces.first(), Some(Piece::Text(_)));
-                (leads || !argument.starts_with(b"-")) && fits(pieces, argument)
+                fits(pieces, argument) && (leads || !is_option())
             }
             Self::Tilde { pieces, home } => {
                 let home = home.as_ref().filter(|_| how == As::Deny);
                 fits(pieces, argument) || home.is_some_and(|home| home.matches(argument, place, how))
             }
             Self::Path { absolute, pieces } => {
-                let Some(path) = normal(argument, place, how) else { return false };
+                let Some(path) = normal(argument, place, how).filter(|_| !is_option()) else { return false };
                 let means = |path: &[u8]| {
                     if *absolute {
                         return fits(pieces, path);

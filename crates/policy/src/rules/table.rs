@@ -167,6 +167,7 @@ impl Table {
         how: As,
     ) -> Result<&Entry, bool> {
         let (called, arguments) = (meaning.called, meaning.arguments());
+        let place = Place { program: [b"", last(execution.file), called], ..place };
         let indices =
             [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
         let mut named = false;
