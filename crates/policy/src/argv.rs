@@ -10,6 +10,7 @@ use self::word::{Piece, Word};
 use crate::diagnostic::Invalid;
 use crate::leading;
 use crate::tokens::{Mark, QUOTE, Token, Tokens};
+use crate::verbs::Line;
 
 /// Items of one pattern, and words of one group: more is nobody's intent.
 const MOST_ITEMS: usize = 64;
@@ -47,7 +48,9 @@ pub struct Place<'a> {
     /// The directory of the process.
     pub directory: &'a [u8],
     /// The program as an entry names it, and by its file and what it is called, where that is known.
-    pub program: [&'a [u8]; 3],
+    pub(crate) program: [&'a [u8]; 3],
+    /// As what it may read the words, for denials.
+    pub(crate) read: Option<&'a Line>,
 }
 
 /// How a pattern is held against arguments.
@@ -207,6 +210,13 @@ impl CommandPattern {
                 set(&mut reached, 0, at);
             }
         }
+        // A denial means each word by which the program does the same.
+        let read = place.read.filter(|_| how == As::Deny);
+        let named = items.iter().position(|item| matches!(item, Item::Word(_)));
+        let may_be = |number: usize, at: usize, word: &Word| {
+            let read = read.and_then(|read| read.at(at, named == Some(number)));
+            read.is_some_and(|read| word.is_among(read, place))
+        };
         // Behind a command of git's a denial looks past options too: `git-lfs push` and `git lfs push` are one.
         let git = how == As::Deny && self.name() == "git";
         let past = (git && self.first_word().is_some()).then_some(1);
@@ -220,7 +230,9 @@ impl CommandPattern {
                 }
                 match item {
                     Item::Word(word) => {
-                        if arguments.get(at).is_some_and(|argument| word.matches(argument, place, how)) {
+                        if arguments.get(at).is_some_and(|argument| word.matches(argument, place, how))
+                            || may_be(number, at, word)
+                        {
                             set(&mut reached, number + 1, at + 1);
                         }
                     }
@@ -277,7 +289,8 @@ impl CommandPattern {
         if other.items.as_ref().is_none_or(|items| items.len() != words.len()) || self.names_paths() {
             return false;
         }
-        let nowhere = Place { workspace: b"/", copy: None, home: None, directory: b"/", program: [b""; 3] };
+        let nowhere =
+            Place { workspace: b"/", copy: None, home: None, directory: b"/", program: [b""; 3], read: None };
         self.matches(&words, nowhere, As::Allow)
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 
 const PLACE: Place<'_> = Place {
     program: [b""; 3],
+    read: None,
     workspace: b"/w",
     copy: Some(b"/copy"),
     home: Some((b"/home/u", b"/run/home")),

@@ -6,6 +6,7 @@ use crate::argv::{As, CommandPattern, Place};
 use crate::decision::{Access, Decision, Judge, Reason};
 use crate::model::{Children, Policy, Rule};
 use crate::shells::Shells;
+use crate::verbs;
 
 /// A line, split.
 struct Line<'a> {
@@ -61,9 +62,7 @@ impl Judge<'_> {
         let (program, arguments) = words.split_first()?;
         let arguments = arguments.iter().map(String::as_bytes).collect();
         let line = Line { program, arguments };
-        let guard = &self.policy.guard;
-        let stands = self.matching(&guard.deny, "commands.deny", &line, As::Deny).is_some();
-        if stands
+        if self.denial(&line).is_some()
             || self.policy.commands.is_none()
             || self.shell(&line).is_err()
             || self.command(&line).is_allow()
@@ -83,8 +82,7 @@ impl Judge<'_> {
                 return decision;
             }
         }
-        let guard = &self.policy.guard;
-        if let Some(Decision::Allow { by }) = self.matching(&guard.deny, "commands.deny", line, As::Deny) {
+        if let Some(by) = self.denial(line) {
             return Decision::Refuse { by };
         }
         if let Err(why) = self.shell(line) {
@@ -106,6 +104,34 @@ impl Judge<'_> {
             true => format!("{list} names `{}`, but not with these arguments", line.program),
             false => format!("{list} does not name `{}`", line.program),
         })
+    }
+
+    /// What `commands.deny` says of it.
+    fn denial(&self, line: &Line<'_>) -> Option<Reason> {
+        let deny = &self.policy.guard.deny;
+        let verb = verbs::of([last(line.program).as_bytes()]);
+        if let Some(found) = self.matching(deny, "commands.deny", line, As::Deny) {
+            let Reason::Rule { text, .. } = found.reason() else { return Some(found.reason().clone()) };
+            let pattern = CommandPattern::parse(text, "/").ok();
+            let meant = verb.zip(pattern.as_ref().and_then(CommandPattern::first_word));
+            let misread = meant.and_then(|(verb, meant)| Some((verb, verb.misread(&line.arguments, meant)?)));
+            let told = |(verb, word): (&verbs::Verb, &[u8])| verb.told(&found.reason().to_string(), word);
+            return Some(misread.map(told).map_or_else(|| found.reason().clone(), Reason::BuiltIn));
+        }
+        let verb = verb?;
+        let word = verb.unknown(&line.arguments, true)?;
+        let entry = deny.iter().find(|entry| self.names(entry, line.program))?;
+        let named = |entry: &&Rule<String>| {
+            let pattern = CommandPattern::parse(&entry.value, "/").ok();
+            pattern.is_some_and(|pattern| pattern.first_word() == Some(word))
+                && self.matching(std::slice::from_ref(*entry), "commands.allow", line, As::Allow).is_some()
+        };
+        let allowed = self.policy.commands.as_ref().map(|commands| &commands.allow);
+        if allowed.is_some_and(|list| list.iter().any(|entry| named(&entry))) {
+            return None;
+        }
+        let told = format!("`{}` in `commands.deny` ({})", entry.value, entry.origin);
+        Some(Reason::BuiltIn(verb.told(&told, word)))
     }
 
     /// Any program, for a command starts it.
@@ -158,7 +184,15 @@ impl Judge<'_> {
         how: As,
     ) -> Option<Decision> {
         let workspace = self.root().as_os_str().as_encoded_bytes();
-        let place = Place { workspace, copy: None, home: None, directory: workspace, program: [b""; 3] };
+        let read = verbs::of([last(line.program).as_bytes()]).map(|verb| verb.line(&line.arguments));
+        let place = Place {
+            workspace,
+            copy: None,
+            home: None,
+            directory: workspace,
+            program: [b""; 3],
+            read: read.as_ref(),
+        };
         let home = self.policy.home.to_string_lossy();
         let as_git = (how == As::Deny).then(|| line.of_git()).flatten();
         let found = list.iter().find(|entry| {
@@ -181,11 +215,23 @@ impl Judge<'_> {
     }
 }
 
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
 /// The denial that refuses all that an entry means, as far as their words say: what begins with denied words is denied whole.
 pub fn denied_entry<'a>(entry: &CommandPattern, deny: &'a [Rule<String>]) -> Option<&'a Rule<String>> {
     let line = Line { program: &entry.program, arguments: entry.leading_words() };
     let (name, git) = (line.program.rsplit('/').next(), line.of_git());
-    let place = Place { workspace: b"/", copy: None, home: None, directory: b"/", program: [b""; 3] };
+    let read = verbs::of([last(line.program).as_bytes()]).map(|verb| verb.line(&line.arguments));
+    let place = Place {
+        workspace: b"/",
+        copy: None,
+        home: None,
+        directory: b"/",
+        program: [b""; 3],
+        read: read.as_ref(),
+    };
     deny.iter().find(|rule| {
         // What names a path depends on where a process stands.
         let pattern = CommandPattern::parse(&rule.value, "/").ok().filter(|pattern| !pattern.names_paths());

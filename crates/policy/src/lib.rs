@@ -61,6 +61,7 @@ mod suggest;
 mod tokens;
 mod trail;
 mod variables;
+mod verbs;
 
 pub use crate::argv::CommandPattern;
 pub use crate::caches::{package_cache, written_cache};

@@ -16,11 +16,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use program::{is_git, many, meanings};
+use program::{Meaning, is_git, many, meanings};
 use scripts::Script;
 use table::{Table, permitted};
 
-use crate::argv::{CommandPattern, Place};
+use crate::argv::{As, CommandPattern, Place};
 use crate::command::list_at;
 use crate::model::{Children, EnvironmentValue, Origin, Policy, Rule};
 use crate::shells::Shells;
@@ -201,7 +201,14 @@ impl CommandRules {
 
     fn place<'a>(&'a self, directory: &'a [u8]) -> Place<'a> {
         let home = self.home.as_ref().map(|(home, own)| (home.as_slice(), own.as_slice()));
-        Place { workspace: &self.workspace, copy: self.copy.as_deref(), home, directory, program: [b""; 3] }
+        Place {
+            workspace: &self.workspace,
+            copy: self.copy.as_deref(),
+            home,
+            directory,
+            program: [b""; 3],
+            read: None,
+        }
     }
 
     /// What is looked for, in words: one line a list.
@@ -349,15 +356,20 @@ impl CommandRules {
         found
     }
 
-    /// An entry of `commands.deny` stands above all.
+    /// An entry of `commands.deny` stands above all. What only may be denied, by an alias, is for the owner to name in another list.
     ///
     /// # Errors
     /// Which.
     pub fn denied(&self, execution: &Execution<'_>) -> Result<(), String> {
-        match self.deny.denial(execution, self.place(execution.directory)) {
-            Some(entry) => Err(entry.told.clone()),
-            None => Ok(()),
-        }
+        let place = self.place(execution.directory);
+        let named = |one: &Meaning<'_>, word: &[u8]| {
+            let lists = self.in_force(execution);
+            let mut found =
+                lists.iter().filter_map(|list| list.find_as(execution, one, place, As::Allow).ok());
+            found.any(|entry| entry.pattern.first_word() == Some(word))
+        };
+        let denial = self.deny.denial(execution, place).or_else(|| self.deny.guess(execution, named));
+        denial.map_or(Ok(()), Err)
     }
 
     /// The lists that permit now, together.
@@ -536,6 +548,12 @@ mod tests {
         let again = vec!["-m"; 200_000].join(" ");
         assert_eq!(ask(&rules, "/usr/bin/git", &format!("git {again}"), false), Ok(()));
         assert!(ask(&rules, "/usr/bin/git", &format!("git {again} pip"), false).is_err());
+        let npm =
+            world(&["git", "ls"], &["npm publish", "npm p?ck", "npm (-a *) pub*"], Children::Free).rules();
+        let again = vec!["-a p"; 20_000].join(" ");
+        assert!(ask(&npm, "/usr/bin/npm", &format!("npm {again}"), false).is_err());
+        let again = (0..20_000).map(|number| format!("-a i{number} ")).collect::<String>();
+        assert_eq!(ask(&npm, "/usr/bin/npm", &format!("npm {again} i"), false), Ok(()));
         let further = vec!["a"; 200_000].join(" ");
         assert_eq!(ask(&rules, "/w/toybox", &format!("toybox env cat {further}"), false), Ok(()));
     }

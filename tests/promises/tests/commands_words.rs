@@ -45,3 +45,121 @@ fn no_wildcard_stands_for_a_sign_of_the_programs_own() {
         assert!(unlisted(&outcome), "{outcome:?}");
     }
 }
+
+fn denied(outcome: &Outcome) -> bool {
+    outcome.status == 126 && outcome.err.contains("commands.deny")
+}
+
+/// What is said beforehand is what happens.
+fn explained(place: &Place, policy: &str, command: &str) -> String {
+    let path = place.policy(policy);
+    place.ringfence(&["explain", "--policy", &path, "--workspace", ".", "--command", command]).out
+}
+
+/// `help.autocorrect` makes git do in its own process what a word is near to; what an alias means it starts anew.
+#[test]
+fn a_denial_holds_for_a_word_that_git_corrects() {
+    let place = new_place();
+    place.host(
+        "git init -q -b main .; git config user.name n; git config user.email n@example.org
+         git commit -q --allow-empty -m one; git config help.autocorrect immediate
+         git config alias.st status; git config alias.tt tag; git init -q --bare ../b.git",
+    );
+    let policy = "[commands]\ndeny = [\"git push\", \"git tag\"]\nfrom_workspace = false";
+    for words in [
+        &["git", "tga", "v1"][..],
+        &["git", "-C", ".", "-c", "help.autocorrect=1", "taag", "v1"],
+        &["git", "pushh", "../b.git", "HEAD:refs/heads/x"],
+    ] {
+        let outcome = start(&place, policy, words);
+        assert!(denied(&outcome), "{words:?}: {outcome:?}");
+    }
+    assert_ne!(start(&place, policy, &["git", "tt", "v1"]).status, 0);
+    let told = explained(&place, policy, "git tga v1");
+    assert!(told.contains("refused: `git tag` in `commands.deny`") && told.contains("for `tga`"), "{told}");
+    for words in [&["git", "st"][..], &["git", "log", "--format=%s"], &["git", "-C", ".", "status"]] {
+        assert_eq!(start(&place, policy, words).status, 0, "{words:?}");
+        assert!(explained(&place, policy, &words.join(" ")).contains(": allowed"), "{words:?}");
+    }
+}
+
+/// cargo does what an alias says in its own process, also where a program `cargo-NAME` is there.
+#[test]
+fn a_denial_holds_for_a_word_that_an_alias_of_cargo_may_be() {
+    let place = new_place();
+    let far = place.base.path().join("far");
+    let cargo = far.join("cargo").display().to_string();
+    place.host(&format!("mkdir {0} && cp /usr/bin/echo {0}/cargo", far.display()));
+    let policy = |lists: &str| {
+        format!(
+            "[files]\nexec = [\"/usr\", \"{}\"]\n[commands]\nfrom_workspace = false\ndeny = [\"cargo publish\"]\n{lists}",
+            far.display()
+        )
+    };
+    for words in [
+        &["pp"][..],
+        &["b"],
+        &["clippy", "--all"],
+        &["--color", "never", "pp"],
+        &["--config", "alias.x='publish'", "x"],
+        &["-vC", "build", "pp"],
+        &["+x", "build"],
+    ] {
+        let words = [&[cargo.as_str()], words].concat();
+        let outcome = start(&place, &policy(""), &words);
+        assert!(denied(&outcome), "{words:?}: {outcome:?}");
+        let listed = policy(&format!("allow = [\"{cargo}\"]"));
+        assert!(denied(&start(&place, &listed, &words)), "{words:?}");
+        let told = explained(&place, &policy(""), &words.join(" ").replace('\'', ""));
+        assert!(words[1] == "+x" || told.contains("refused: `cargo publish` in `commands.deny`"), "{told}");
+    }
+    for (word, instead) in [("b", "write `build`"), ("clippy", "start `cargo-clippy` itself")] {
+        let told = explained(&place, &policy(""), &format!("{cargo} {word}"));
+        assert!(told.contains(instead), "{told}");
+    }
+    for words in [&["build", "pp"][..], &["--color", "never", "test"], &["--list"], &["-vv", "check"]] {
+        let words = [&[cargo.as_str()], words].concat();
+        assert_eq!(start(&place, &policy(""), &words).out, words[1..].join(" ") + "\n");
+    }
+    // Who names the word takes it for what it is.
+    let named = policy(&format!("allow = [\"{cargo}\", \"{cargo} clippy **\"]"));
+    assert_eq!(start(&place, &named, &[&cargo, "clippy", "--all"]).out, "clippy --all\n");
+    assert!(explained(&place, &named, &format!("{cargo} clippy --all")).contains(": allowed"));
+    assert!(denied(&start(&place, &named, &[&cargo, "pp"])));
+    assert!(denied(&start(&place, &named, &[&cargo, "publish"])));
+}
+
+/// npm takes words that begin a command, or are another name of it.
+#[test]
+fn a_denial_holds_for_a_word_that_is_cut_short_or_another_name() {
+    let place = new_place();
+    if Path::new("/usr/bin/npm").exists() {
+        let policy = "[commands]\ndeny = [\"npm publish\", \"npm install-test\", \"npm exec\"]";
+        for words in [
+            &["publis", "--dry-run"][..],
+            &["--loglevel=error", "pub"],
+            &["installTest"],
+            &["it"],
+            &["x", "y"],
+        ] {
+            let words = [&["npm"], words].concat();
+            let outcome = start(&place, policy, &words);
+            assert!(denied(&outcome), "{words:?}: {outcome:?}");
+            assert!(explained(&place, policy, &words.join(" ")).contains("refused: `npm "), "{words:?}");
+        }
+        assert_eq!(start(&place, policy, &["npm", "prefix"]).status, 0);
+        assert_ne!(start(&place, policy, &["npm", "run"]).status, 126);
+    }
+    // As another name in the denial is the command's.
+    let far = place.base.path().join("far").display().to_string();
+    place.host(&format!("mkdir {far} && cp /usr/bin/echo {far}/npm && cp /usr/bin/echo {far}/ip"));
+    let policy = format!(
+        "[files]\nexec = [\"/usr\", \"{far}\"]\n[commands]\ndeny = [\"{far}/npm i\", \"{far}/ip link set\"]"
+    );
+    for words in [["npm", "install"].as_slice(), &["npm", "add"], &["ip", "-4", "l", "s"]] {
+        let program = format!("{far}/{}", words[0]);
+        let outcome = start(&place, &policy, &[&[program.as_str()], &words[1..]].concat());
+        assert!(denied(&outcome), "{words:?}: {outcome:?}");
+    }
+    assert_eq!(start(&place, &policy, &[&format!("{far}/ip"), "l", "show"]).out, "l show\n");
+}

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::signs::is_option;
 use super::{As, Place};
+use crate::verbs::Readings;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Word {
@@ -44,6 +45,14 @@ impl Word {
             Self::Path { .. } | Self::Tilde { .. } => return None,
         };
         (!text.starts_with(b"-") && !text.starts_with(b"+") && !text.contains(&b'=')).then_some(text)
+    }
+
+    /// Whether it means one of these.
+    pub(super) fn is_among(&self, read: &Readings, place: Place<'_>) -> bool {
+        match self {
+            Self::Literal(text) => read.means(text),
+            _ => read.words().any(|word| self.matches(word, place, As::Deny)),
+        }
     }
 
     pub(super) fn matches(&self, argument: &[u8], place: Place<'_>, how: As) -> bool {

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::argv::As;
+use crate::verbs::is_built_in;
 
 use super::{CommandRules, Execution, inner, last};
 
@@ -150,26 +151,6 @@ pub(super) fn meanings<'a>(execution: &Execution<'a>) -> Meanings<'a> {
     }
     let foreign = !is_git(name) && !dashed(file).is_some_and(is_built_in);
     one(vec![of_git(by_file), Meaning { foreign, ..of_git(by_name) }])
-}
-
-/// Commands that are git itself, `git --list-cmds=builtins`, with those of older ones: a file of such a name is a link to it, and by a name
-/// that is none of git's it is all of git.
-const BUILT_IN: &str = "add add--interactive am annotate apply archive backfill bisect bisect--helper blame branch bugreport bundle
-    cat-file check-attr check-ignore check-mailmap check-ref-format checkout checkout--worker checkout-index cherry cherry-pick clean
-    clone column commit commit-graph commit-tree config count-objects credential credential-cache credential-cache--daemon
-    credential-store describe diagnose diff diff-files diff-index diff-pairs diff-tree difftool env--helper fast-export fast-import fetch
-    fetch-pack fmt-merge-msg for-each-ref for-each-repo format-patch fsck fsck-objects fsmonitor--daemon gc get-tar-commit-id grep
-    hash-object help hook index-pack init init-db interpret-trailers last-modified log ls-files ls-remote ls-tree mailinfo mailsplit
-    maintenance merge merge-base merge-file merge-index merge-ours merge-recursive merge-recursive-ours merge-recursive-theirs
-    merge-subtree merge-tree mktag mktree multi-pack-index mv name-rev notes pack-objects pack-redundant pack-refs patch-id pickaxe prune
-    prune-packed pull push range-diff read-tree rebase rebase--helper rebase--interactive receive-pack reflog refs remote remote-ext
-    remote-fd repack replace replay repo rerere reset restore rev-list rev-parse revert rm send-pack serve shortlog show show-branch
-    show-index show-ref sparse-checkout stage stash status stripspace submodule--helper switch symbolic-ref tag unpack-file
-    unpack-objects update-index update-ref update-server-info upload-archive upload-archive--writer upload-pack var verify-commit
-    verify-pack verify-tag version whatchanged worktree write-tree";
-
-fn is_built_in(command: &[u8]) -> bool {
-    BUILT_IN.split_whitespace().any(|own| own.as_bytes() == command)
 }
 
 /// Whether a file is git, or a program that is a command of git's, as far as its name says.

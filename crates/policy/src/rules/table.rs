@@ -12,6 +12,7 @@ use super::{Execution, bytes, last, told};
 use crate::argv::{As, CommandPattern, Place};
 use crate::leading;
 use crate::model::Rule;
+use crate::verbs;
 
 /// Entries, found by the file and the first argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,16 +130,40 @@ impl Table {
         self.entries.push(entry);
     }
 
-    /// The first entry that denies this: a denial of one of what it may mean is one of all.
-    pub(super) fn denial(&self, execution: &Execution<'_>, place: Place<'_>) -> Option<&Entry> {
+    /// The first entry that denies this, in a sentence: a denial of one of what it may mean is one of all.
+    pub(super) fn denial(&self, execution: &Execution<'_>, place: Place<'_>) -> Option<String> {
         let (meant, file) = (meanings(execution), execution.file);
-        let found = meant.all.iter().find_map(|one| self.find_as(execution, one, place, As::Deny).ok());
+        let denies = |one: &Meaning<'_>| {
+            let entry = self.find_as(execution, one, place, As::Deny).ok()?;
+            let verb = verbs::of([one.called, last(file)]).zip(entry.pattern.first_word());
+            let misread = verb.and_then(|(verb, meant)| Some((verb, verb.misread(one.arguments(), meant)?)));
+            Some(misread.map_or_else(|| entry.told.clone(), |(verb, word)| verb.told(&entry.told, word)))
+        };
+        let found = meant.all.iter().find_map(denies);
         if found.is_some() || !meant.any {
             return found;
         }
         let applets = self.names.iter().filter(|(name, _)| may_be_theirs(file, name)).map(|(_, index)| index);
         let mut any = self.files.get(file).into_iter().chain(applets).flat_map(Index::numbers);
-        any.find_map(|number| self.entries.get(*number as usize))
+        any.find_map(|number| self.entries.get(*number as usize)).map(|entry| entry.told.clone())
+    }
+
+    /// An entry that may be meant because a word of this line may be anything to its program: that word, and why, unless `named`.
+    pub(super) fn guess(
+        &self,
+        execution: &Execution<'_>,
+        named: impl Fn(&Meaning<'_>, &[u8]) -> bool,
+    ) -> Option<String> {
+        let file = execution.file;
+        meanings(execution).all.iter().find_map(|one| {
+            let verb = verbs::of([one.called, last(file)])?;
+            let word = verb.unknown(one.arguments(), many(file))?;
+            let indices = [self.files.get(file), self.names.get(one.called), self.names.get(last(file))];
+            let mut entries = indices.into_iter().flatten().flat_map(Index::numbers);
+            let own = |entry: &&Entry| !many(file) || last(entry.pattern.program.as_bytes()) == one.called;
+            let entry = entries.find_map(|number| self.entries.get(*number as usize).filter(own))?;
+            (!named(one, word)).then(|| verb.told(&entry.told, word))
+        })
     }
 
     /// Whether an entry is one of all that this file is.
@@ -167,7 +192,9 @@ impl Table {
         how: As,
     ) -> Result<&Entry, bool> {
         let (called, arguments) = (meaning.called, meaning.arguments());
-        let place = Place { program: [b"", last(execution.file), called], ..place };
+        let verb = (how == As::Deny).then(|| verbs::of([called, last(execution.file)])).flatten();
+        let read = verb.map(|verb| verb.line(arguments));
+        let place = Place { program: [b"", last(execution.file), called], read: read.as_ref(), ..place };
         let indices =
             [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
         let mut named = false;
@@ -178,6 +205,7 @@ impl Table {
                 As::Deny => leading::words("", arguments),
             };
             let words = at.iter().filter_map(|at| index.words.get(*arguments.get(*at)?)).flatten();
+            let words = words.chain(read.iter().flat_map(|read| read.among(&index.words)).flatten());
             // Each once: as many options as arguments may be the same word.
             let mut tried = BTreeSet::new();
             // Any word may stand for `{}`.
