@@ -64,7 +64,7 @@ pub(crate) fn why(name: &[u8]) -> Option<&'static str> {
 
 /// Settings of npm are read in any case, and with `-` for `_`.
 fn npm(name: &str) -> bool {
-    const SETTINGS: [&str; 8] = [
+    const SETTINGS: [&str; 11] = [
         "userconfig",
         "globalconfig",
         "script-shell",
@@ -72,6 +72,9 @@ fn npm(name: &str) -> bool {
         "shell",
         "git",
         "init-module",
+        "init.module",
+        "pnpmfile",
+        "global-pnpmfile",
         "node-gyp",
     ];
     // Few names begin so, and all of them come by here at each start.
@@ -129,6 +132,13 @@ mod tests {
             "ANSIBLE_CALLBACK_PLUGINS",
             "ANSIBLE_VAULT_PASSWORD_FILE",
             "AWS_CONFIG_FILE",
+            "GITPERLLIB",
+            "CPAN_OPTS",
+            "TF_CLI_ARGS",
+            "TF_CLI_ARGS_plan",
+            "GCC_COMPARE_DEBUG",
+            "MAGICK_CODER_MODULE_PATH",
+            "npm_config_pnpmfile",
         ] {
             assert!(why(name.as_bytes()).is_some(), "{name}");
         }
@@ -144,6 +154,10 @@ mod tests {
             "PIP_INDEX_URL",
             "AWS_PROFILE",
             "ANSIBLE_HOST_KEY_CHECKING",
+            "TF_VAR_name",
+            "TF_LOG",
+            "PERL_MM_OPT",
+            "COLLECT_GCC_OPTIONS",
             "",
         ] {
             assert!(why(name.as_bytes()).is_none(), "{name}");

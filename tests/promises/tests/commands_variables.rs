@@ -23,6 +23,23 @@ fn options_in_variables_are_none_of_a_command_line() {
     }
 }
 
+/// git's own scripts load modules by one, cpan and terraform take options from others.
+#[test]
+fn variables_of_scripts_and_their_options_are_taken_out() {
+    let place = place();
+    let names =
+        ["GITPERLLIB", "CPAN_OPTS", "TF_CLI_ARGS", "TF_CLI_ARGS_plan", "GCC_COMPARE_DEBUG", "VALGRIND_OPTS"];
+    let set: Vec<String> = names.iter().map(|name| format!("{name}=x")).collect();
+    let script = format!("{} TF_VAR_x=y env", set.join(" "));
+    let policy = allow("\"sh -c *\", \"env ()\"");
+    let outcome = start(&place, &policy, &["sh", "-c", &script]);
+    assert!(outcome.status == 0 && outcome.out.contains("TF_VAR_x=y"), "{outcome:?}");
+    for name in names {
+        assert!(!outcome.out.contains(&format!("\n{name}=")), "{name}: {}", outcome.out);
+        assert!(!outcome.out.starts_with(&format!("{name}=")), "{name}: {}", outcome.out);
+    }
+}
+
 #[test]
 fn make_hands_its_own_options_on() {
     let place = place();
