@@ -18,6 +18,9 @@ struct Program {
     /// They take a value behind `=` alone.
     #[serde(default)]
     glued: Vec<String>,
+    /// Those of one letter may stand together.
+    #[serde(default)]
+    letters: bool,
 }
 
 fn list() -> &'static [Program] {
@@ -65,13 +68,40 @@ impl Program {
             return Some((next.starts_with(b"-"), true));
         }
         let truth = [&b"true"[..], b"false", b"null"].contains(&next);
-        is(&self.flags, text).then_some((true, truth))
+        if is(&self.flags, text) {
+            return Some((true, truth));
+        }
+        let letters = text.strip_prefix('-').filter(|letters| self.letters && !letters.starts_with('-'))?;
+        for (at, letter) in letters.char_indices() {
+            let own = format!("-{letter}");
+            if is(&self.valued, &own) {
+                let last = letters.len() == at + letter.len_utf8();
+                return Some((!last || next.starts_with(b"-"), last));
+            }
+            if !is(&self.flags, &own) {
+                return None;
+            }
+        }
+        Some((true, false))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_in_one_word_are_each_an_option() {
+        let words = |program: &str, line: &str| {
+            words(program, &line.split(' ').map(str::as_bytes).collect::<Vec<_>>())
+        };
+        assert_eq!(words("cargo", "-qC build pp"), [0, 2]);
+        assert_eq!(words("cargo", "-Zx build pp"), [0, 1]);
+        assert_eq!(words("docker", "-DH h ps"), [0, 2]);
+        // Nothing is known of `-x`, and git reads no two letters as options.
+        assert_eq!(words("cargo", "-qx build pp"), [0, 1, 2]);
+        assert_eq!(words("git", "-pc a push"), [0, 1, 2]);
+    }
 
     #[test]
     fn no_option_of_the_list_is_two_things() {

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
+use crate::leading;
 use crate::shells::{fits, plain};
 
 /// Bytes of the longest word that is compared with others letter by letter.
@@ -33,10 +34,6 @@ pub(crate) struct Verb {
     sure: Vec<String>,
     #[serde(default)]
     common: Vec<String>,
-    #[serde(default)]
-    value: Vec<String>,
-    #[serde(default)]
-    loose: bool,
     #[serde(default)]
     deep: bool,
     #[serde(default)]
@@ -104,46 +101,11 @@ pub(crate) fn is_built_in(command: &[u8]) -> bool {
 impl Verb {
     /// Where the word may stand. `toolchain`: `+NAME` before it is for the program that starts this one.
     fn places(&self, arguments: &[&[u8]], toolchain: bool) -> Vec<usize> {
-        let mut reached = vec![false; arguments.len() + 2];
-        let mut found = Vec::new();
-        let mut next = Some(0);
-        for (at, word) in arguments.iter().enumerate() {
-            if next.take_if(|next| *next == at).is_none() && reached.get(at) != Some(&true) {
-                continue;
-            }
-            let (one, two) = match word {
-                [b'-', ..] => match self.takes(word) {
-                    Some(takes) => (!takes, takes),
-                    None => (true, self.loose && !word.contains(&b'=')),
-                },
-                [b'+', ..] if toolchain && at == 0 => (true, false),
-                _ => {
-                    found.push(at);
-                    (false, false)
-                }
-            };
-            for (at, goes) in [(at + 1, one), (at + 2, two)] {
-                if let Some(cell) = reached.get_mut(at) {
-                    *cell |= goes;
-                }
-            }
-        }
-        found
-    }
-
-    /// Whether an option takes the next word, if that is known.
-    fn takes(&self, word: &[u8]) -> Option<bool> {
-        let word = std::str::from_utf8(word).ok()?;
-        if self.value.iter().any(|own| own == word) {
-            return Some(true);
-        }
-        let letters = word.strip_prefix('-').filter(|letters| !letters.starts_with('-'))?;
-        let valued = |letter: char| {
-            self.value.iter().any(|own| own.strip_prefix('-').is_some_and(|own| own.chars().eq([letter])))
-        };
-        // Behind others in one word; what stands behind it there is its value.
-        let first = letters.find(valued)?;
-        Some(letters.get(first..).is_some_and(|rest| rest.chars().count() == 1))
+        let before = usize::from(toolchain && arguments.first().is_some_and(|word| word.starts_with(b"+")));
+        let name = self.names.first().map_or("", String::as_str);
+        let places = leading::words(name, arguments.get(before..).unwrap_or_default());
+        let is_word = |at: &usize| arguments.get(*at).is_some_and(|word| !word.starts_with(b"-"));
+        places.into_iter().map(|at| at + before).filter(is_word).collect()
     }
 
     /// What the words of a command line may be read as.
