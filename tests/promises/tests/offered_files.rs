@@ -139,7 +139,7 @@ fn the_lines_together_are_those_above_them() {
     let place = Place::in_home();
     let files = ["a", "b"].map(|name| place.write(place.base.path().join("x").join(name), "x"));
     let [one, two] = files.map(|file| file.display().to_string());
-    let script = format!("cat {one} {two}; ls /var/lib/../../home; ls /sys; test -e /sys/fs/selinux");
+    let script = format!("cat {one} {two}; ls /var/lib; ls /sys; test -e /sys/fs/selinux");
     let _ = place.run("", &script);
     let shown = place.ringfence(&["explain"]).out;
     let all = shown.split_once("To allow all of these").unwrap().1;
