@@ -8,6 +8,8 @@ mod json;
 mod programs;
 mod reader;
 mod shell;
+mod statements;
+mod urls;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -31,6 +33,7 @@ const SECRET: &[&str] = &[
     "api-key",
     "api_key",
     "credential",
+    "credentials",
     "authorization",
     "auth",
     "bearer",
@@ -39,11 +42,20 @@ const SECRET: &[&str] = &[
     "secret_key",
     "access-key",
     "access_key",
+    "signing_key",
+    "encryption-key",
+    "encryption_key",
+    "session_key",
+    "master_key",
     "_pass",
     "sshpass",
     "_pwd",
     "cookie",
 ];
+/// What such names say who somebody is by, and what no secret is (RFC 9421, and what clouds sign addresses with).
+const SHOWN: &[&str] = &["x-amz-credential", "x-goog-credential"];
+/// The name of what a file may hold.
+const FILED: &str = "credentials";
 /// Settings of git and npm with such names hold commands.
 const COMMANDS: &[&str] = &["alias.", "pager.", "scripts."];
 /// Options with such names that take nothing.
@@ -62,16 +74,21 @@ const ACTS: &[u8] = b"$\\{}'\"";
 
 /// Bytes of the shortest secret that is known by its form.
 const SHORTEST: usize = 20;
+/// Secrets of one word.
+const MOST: usize = 64;
 pub(crate) const MASK: &str = "***";
 
 /// Without what stands behind an option or a name that says so, in the authority of a URL, and in a well-known form.
 pub(crate) fn masked(words: &[String]) -> Vec<String> {
     let own: Vec<&str> = words.iter().map(String::as_str).collect();
     let readers = Readers::new(&own);
-    // The first that is told of a word.
-    let mut told = BTreeMap::new();
+    // What is told of a word; of what lies on one another, the first.
+    let mut told: BTreeMap<usize, Vec<Secret>> = BTreeMap::new();
     for secret in secrets(&own) {
-        told.entry(secret.word).or_insert(secret);
+        let others = told.entry(secret.word).or_default();
+        if others.len() < MOST && !others.iter().any(|other| other.meets(&secret)) {
+            others.push(secret);
+        }
     }
     let asks = words.iter().any(|word| ASKING.iter().any(|own| base(word).starts_with(own)));
     let mut next = false;
@@ -89,11 +106,12 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
     let one = |(number, (option, word)): (usize, (&str, &String))| {
         if std::mem::take(&mut next)
             && is_value(word, 0, option.starts_with("--") && !is_code(number) && !asks)
+            && !is_file(option, word, 0)
         {
             return hidden(word, 0, true);
         }
-        if let Some(secret) = told.get(&number) {
-            return told_of(word, secret);
+        if let Some(secrets) = told.get(&number) {
+            return told_of(word, secrets);
         }
         next = is_option(word);
         script(word, readers.of(number))
@@ -101,24 +119,52 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
     before.zip(words).enumerate().map(one).collect()
 }
 
-/// A word in which an option's value is a secret.
-fn told_of(word: &str, secret: &Secret) -> String {
-    let head = word.get(..secret.at).unwrap_or_default();
-    let rest = match (secret.cookies, secret.end) {
-        (true, _) => scan(word, secret.at, Some(true)),
-        (false, Some(end)) => {
-            let mut out = String::new();
-            let at = cover(word.get(..end).unwrap_or(word), secret.at, secret.blanks, &mut out);
-            out + &scan(word, at, None)
+/// A word in which values are secrets.
+fn told_of(word: &str, secrets: &[Secret]) -> String {
+    let mut secrets: Vec<&Secret> = secrets.iter().collect();
+    secrets.sort_by_key(|secret| secret.at);
+    let (mut out, mut at) = (String::new(), 0);
+    for secret in secrets {
+        match at {
+            0 => out.push_str(word.get(..secret.at).unwrap_or_default()),
+            at => out.push_str(&scan(word.get(..secret.at).unwrap_or(word), at, None)),
         }
-        (false, None) => hidden(word, secret.at, secret.blanks),
-    };
-    format!("{head}{rest}")
+        match (secret.cookies, secret.end) {
+            (true, _) => return out + &scan(word, secret.at, Some(true)),
+            (false, Some(end)) => {
+                at = cover(word.get(..end).unwrap_or(word), secret.at, secret.blanks, &mut out);
+            }
+            (false, None) => return out + &hidden(word, secret.at, secret.blanks),
+        }
+    }
+    out + &scan(word, at, None)
 }
 
 fn is_secret(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    SECRET.iter().any(|own| lower.ends_with(own)) && !COMMANDS.iter().any(|own| lower.starts_with(own))
+    SECRET.iter().any(|own| lower.ends_with(own))
+        && !COMMANDS.iter().any(|own| lower.starts_with(own))
+        && !SHOWN.contains(&lower.as_str())
+}
+
+/// Whether credentials are in the file that is named here.
+fn is_file(name: &str, text: &str, at: usize) -> bool {
+    const ENDS: [&str; 3] = [".json", ".toml", ".yaml"];
+    const LONGEST: usize = 256;
+    let known = name.len() >= FILED.len()
+        && name.get(name.len() - FILED.len()..).is_some_and(|tail| tail.eq_ignore_ascii_case(FILED));
+    let value = || {
+        let rest = text.get(at..).unwrap_or_default();
+        let end = rest.char_indices().map(|(end, _)| end).nth(LONGEST);
+        let rest = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        rest.get(..run(rest, 0, false)).unwrap_or_default()
+    };
+    known && ENDS.iter().any(|own| value().ends_with(own))
+}
+
+/// The same of a variable.
+fn is_variable(name: &str) -> bool {
+    is_secret(name) || ["pass", "pw"].iter().any(|own| name.eq_ignore_ascii_case(own))
 }
 
 /// Letters that can be many options at once, or one with its value, are one all the same: [`is_value`] decides.
@@ -127,7 +173,12 @@ fn is_option(name: &str) -> bool {
         && !name.starts_with("--no-")
         && !BARE.contains(&name)
         && name_at(name, 0).len() == name.len()
-        && is_secret(name)
+        && (is_secret(name) || is_pwd(name))
+}
+
+/// A long option of this name; others have a directory there, which is a path.
+fn is_pwd(name: &str) -> bool {
+    name.starts_with("--") && name.to_ascii_lowercase().ends_with("pwd")
 }
 
 /// Whether what begins here is the value of the option before it. If that is not sure, it could as well be a program: then one that
@@ -184,8 +235,9 @@ fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, (places, reads): 
         let mut is_run =
             || command.at(text, at).starts_with("alias") || *chosen.get_or_init(|| is_chosen(text));
         let value = match text.as_bytes().get(behind) {
-            Some(b'=') if is_secret(name) && is_run() && !is_value(text, behind + 1, false) => None,
-            Some(b'=') if is_secret(name) || is_pass(name) || session && !name.is_empty() => {
+            Some(b'=') if is_file(name, text, behind + 1) => None,
+            Some(b'=') if is_variable(name) && is_run() && !is_value(text, behind + 1, false) => None,
+            Some(b'=') if is_variable(name) || is_pass(name) || session && !name.is_empty() => {
                 Some((behind + 1, false))
             }
             Some(b'"' | b'\\') if is_secret(name) => {
@@ -204,7 +256,8 @@ fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, (places, reads): 
             Some(b':') if is_secret(name) => header(text, at, behind),
             Some(b' ' | b'\t' | b'\\') if is_option(name) && begins_word(text, at) => {
                 let from = behind + blanks(text, behind);
-                is_value(text, from, name.starts_with("--")).then_some((from, false))
+                let is = is_value(text, from, name.starts_with("--")) && !is_file(name, text, from);
+                is.then_some((from, false))
             }
             _ => None,
         };
@@ -296,9 +349,10 @@ fn header(text: &str, at: usize, behind: usize) -> Option<(usize, bool)> {
 /// Options that are called so with a value; with such names others take nothing.
 fn is_pass(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    name.starts_with("--")
-        && lower.ends_with("pass")
-        && !["bypass", "compass"].iter().any(|own| lower.ends_with(own))
+    is_pwd(name)
+        || name.starts_with("--")
+            && lower.ends_with("pass")
+            && !["bypass", "compass"].iter().any(|own| lower.ends_with(own))
 }
 
 /// Where the value begins of a name in JSON within a text: quotes are around both, and no blank is between.
@@ -381,28 +435,7 @@ fn run(text: &str, at: usize, blanks: bool) -> usize {
 
 /// A piece that no name says anything of.
 fn plain(word: &str) -> String {
-    without_forms(without_parameters(&without_password(word)))
-}
-
-/// A URL without what parameters of such names hold.
-fn without_parameters(word: &str) -> String {
-    const NAMES: [&str; 8] = ["key", "sig", "signature", "session", "code", "sid", "pwd", "pass"];
-    if !word.contains("://") {
-        return word.to_owned();
-    }
-    let mut end = 0;
-    let mut one = |part: &str| {
-        let begin = end;
-        end += part.len();
-        let is = |name: &str| is_secret(name) || NAMES.iter().any(|own| name.eq_ignore_ascii_case(own));
-        let (name, _) = part.split_once('=').filter(|(name, _)| begin > 0 && is(name))?;
-        let mut out = format!("{name}=");
-        let body = word.get(..end)?;
-        let body = body.strip_suffix('#').unwrap_or(body);
-        let at = cover(body, begin + name.len() + 1, false, &mut out);
-        Some(out + word.get(at..end)?)
-    };
-    word.split_inclusive(['?', '&', '#']).map(|part| one(part).unwrap_or_else(|| part.to_owned())).collect()
+    without_forms(urls::without_secrets(word))
 }
 
 /// Without secrets of well-known forms, wherever they stand in it.
@@ -433,19 +466,7 @@ fn without_forms(word: String) -> String {
     String::from_utf8_lossy(&shown).into_owned()
 }
 
-/// `scheme://user:password@host` without the password.
-fn without_password(word: &str) -> String {
-    let parts = word.split_once("://").and_then(|(scheme, rest)| {
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (user, _) = rest.get(..end)?.rsplit_once('@')?;
-        let (name, _) = user.split_once(':')?;
-        let from = scheme.len() + "://".len() + name.len() + 1;
-        let to = run(word, from, false).min(scheme.len() + "://".len() + user.len());
-        let mask = if to > from { MASK } else { "" };
-        Some(format!("{}{mask}{}", word.get(..from)?, word.get(to..)?))
-    });
-    parts.unwrap_or_else(|| word.to_owned())
-}
-
+#[cfg(test)]
+mod clients_tests;
 #[cfg(test)]
 mod tests;

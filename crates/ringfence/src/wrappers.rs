@@ -10,9 +10,13 @@ pub(crate) struct Wrapper {
     /// Letters that take nothing, and those that take the rest of their word or the next one.
     flags: &'static str,
     valued: &'static str,
+    /// Letters that take the rest of their word, if there is one.
+    glued: &'static str,
     /// Long options that take nothing, and those that take what stands behind `=` or the next word.
     long: &'static [&'static str],
     long_valued: &'static [&'static str],
+    /// Those that take what stands behind `=`, if anything.
+    long_glued: &'static [&'static str],
     /// Words that come before the program.
     pub(crate) operands: usize,
     /// More options may stand behind those.
@@ -23,6 +27,8 @@ pub(crate) struct Wrapper {
     pub(crate) dashes: bool,
     /// It is a program, and starts another one here.
     here: bool,
+    /// By other options it starts none: behind one that is not here nothing is known to be a program.
+    strict: bool,
 }
 
 const PLAIN: Wrapper = Wrapper {
@@ -30,13 +36,16 @@ const PLAIN: Wrapper = Wrapper {
     with: &[],
     flags: "",
     valued: "",
+    glued: "",
     long: &[],
     long_valued: &[],
+    long_glued: &[],
     operands: 0,
     again: false,
     variables: false,
     dashes: false,
     here: true,
+    strict: false,
 };
 
 const WRAPPERS: &[Wrapper] = &[
@@ -229,6 +238,155 @@ const WRAPPERS: &[Wrapper] = &[
         here: false,
         ..PLAIN
     },
+    Wrapper {
+        names: &["taskset"],
+        flags: "ac",
+        long: &["--all-tasks", "--cpu-list"],
+        operands: 1,
+        strict: true,
+        ..PLAIN
+    },
+    Wrapper {
+        names: &["chrt"],
+        flags: "abdfiorRv",
+        valued: "TPD",
+        long: &[
+            "--all-tasks",
+            "--batch",
+            "--deadline",
+            "--fifo",
+            "--idle",
+            "--other",
+            "--rr",
+            "--reset-on-fork",
+            "--verbose",
+        ],
+        long_valued: &["--sched-runtime", "--sched-period", "--sched-deadline"],
+        operands: 1,
+        strict: true,
+        ..PLAIN
+    },
+    Wrapper {
+        names: &["prlimit"],
+        valued: "o",
+        glued: "cdefilmnqrstuvxy",
+        long: &["--noheadings", "--raw", "--verbose"],
+        long_valued: &["--output"],
+        long_glued: &[
+            "--as",
+            "--core",
+            "--cpu",
+            "--data",
+            "--fsize",
+            "--locks",
+            "--memlock",
+            "--msgqueue",
+            "--nice",
+            "--nofile",
+            "--nproc",
+            "--rss",
+            "--rtprio",
+            "--rttime",
+            "--sigpending",
+            "--stack",
+        ],
+        strict: true,
+        ..PLAIN
+    },
+    Wrapper {
+        names: &["setpriv"],
+        long: &["--clear-groups", "--keep-groups", "--init-groups", "--nnp", "--no-new-privs", "--reset-env"],
+        long_valued: &[
+            "--groups",
+            "--inh-caps",
+            "--ambient-caps",
+            "--bounding-set",
+            "--ruid",
+            "--euid",
+            "--reuid",
+            "--rgid",
+            "--egid",
+            "--regid",
+            "--securebits",
+            "--pdeathsig",
+            "--ptracer",
+            "--selinux-label",
+            "--apparmor-profile",
+            "--landlock-access",
+            "--landlock-rule",
+            "--seccomp-filter",
+        ],
+        strict: true,
+        ..PLAIN
+    },
+    Wrapper {
+        names: &["chroot"],
+        long: &["--skip-chdir"],
+        long_valued: &["--userspec", "--groups"],
+        operands: 1,
+        here: false,
+        ..PLAIN
+    },
+    Wrapper {
+        names: &["strace"],
+        flags: "cCdDfFhikqrtTvVwxyYzZnA",
+        valued: "abeEIoOpPsSuUX",
+        long: &["--debug", "--summary", "--summary-only", "--syscall-number"],
+        long_valued: &["--attach", "--env", "--output", "--trace", "--user"],
+        long_glued: &["--follow-forks", "--decode-fds", "--absolute-timestamps", "--relative-timestamps"],
+        strict: true,
+        ..PLAIN
+    },
+    Wrapper { names: &["ltrace"], flags: "bcCfhiLrStTvV", valued: "aADeEFlnopsuwxX", strict: true, ..PLAIN },
+    // A shell reads the words.
+    Wrapper {
+        names: &["watch"],
+        flags: "bcCegprtwx",
+        valued: "nq",
+        glued: "d",
+        long: &[
+            "--beep",
+            "--color",
+            "--no-color",
+            "--errexit",
+            "--chgexit",
+            "--precise",
+            "--no-rerun",
+            "--no-title",
+            "--no-wrap",
+            "--exec",
+        ],
+        long_valued: &["--interval", "--equexit"],
+        long_glued: &["--differences"],
+        here: false,
+        ..PLAIN
+    },
+    Wrapper { names: &["firejail"], here: false, ..PLAIN },
+    Wrapper { names: &["parallel"], flags: "0kqtuvmX", valued: "adjnILNPS", here: false, ..PLAIN },
+    Wrapper {
+        names: &["systemd-run"],
+        flags: "dGPqrSt",
+        valued: "EHMpu",
+        long: &["--user", "--scope", "--pty", "--pipe", "--wait", "--collect", "--quiet", "--no-block"],
+        long_valued: &[
+            "--property",
+            "--setenv",
+            "--unit",
+            "--uid",
+            "--gid",
+            "--slice",
+            "--working-directory",
+        ],
+        here: false,
+        ..PLAIN
+    },
+    Wrapper {
+        names: &["runuser"],
+        valued: "ugG",
+        long_valued: &["--user", "--group", "--supp-group"],
+        here: false,
+        ..PLAIN
+    },
 ];
 
 /// Programs with containers in groups: the first one is a command of others, too.
@@ -252,12 +410,16 @@ impl Wrapper {
         if word.starts_with("--") {
             let (name, glued) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
             let valued = self.long_valued.contains(&name);
-            return (valued || !glued && self.long.contains(&name)).then_some(valued && !glued);
+            let known = valued || self.long_glued.contains(&name) || !glued && self.long.contains(&name);
+            return known.then_some(valued && !glued);
         }
         let mut letters = word.chars().skip(1);
         while let Some(letter) = letters.next() {
             if self.valued.contains(letter) {
                 return Some(letters.next().is_none());
+            }
+            if self.glued.contains(letter) {
+                return Some(false);
             }
             if !self.flags.contains(letter) {
                 return None;
@@ -267,7 +429,7 @@ impl Wrapper {
     }
 }
 
-/// What is started here behind one of them; an option that is not known takes nothing.
+/// What is started here behind one of them; an option that is not known takes nothing, unless some of those mean that nothing starts.
 pub(crate) fn behind(words: &[String]) -> Option<&[String]> {
     let (program, rest) = words.split_first()?;
     let wrapper = Wrapper::of(Path::new(program).file_name()?.to_str()?).filter(|wrapper| wrapper.here)?;
@@ -277,7 +439,11 @@ pub(crate) fn behind(words: &[String]) -> Option<&[String]> {
         let option = !ended && left == wrapper.operands && word.len() > 1 && word.starts_with('-');
         if option {
             ended = word == "--";
-            at += if wrapper.takes(word) == Some(true) { 2 } else { 1 };
+            let takes = wrapper.takes(word);
+            if wrapper.strict && takes.is_none() && !ended {
+                return None;
+            }
+            at += if takes == Some(true) { 2 } else { 1 };
         } else if wrapper.variables && is_variable(word) {
             at += 1;
         } else if left > 0 {

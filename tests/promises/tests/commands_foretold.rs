@@ -112,10 +112,11 @@ fn the_chain_says_what_the_policy_has_and_what_starts() {
     assert!(text.contains("x: allowed") && !text.contains("refused"), "{text}");
     // What stands among the words, and what tar packs with.
     let guard =
-        "[commands]\nallow = [\"bash -c *\", \"ls **\", \"timeout **\", \"tar **\"]\nfrom_workspace = false";
+        "[commands]\nallow = [\"bash -c *\", \"ls **\", \"timeout **\", \"tar **\", \"prlimit? **\"]\nfrom_workspace = false";
     for (command, further) in [
         ("timeout 5 sh -c id", "start further sh -c id: refused"),
         ("timeout -k 1 5 env sh -c id", "start further sh -c id: refused"),
+        ("prlimit --nofile=9 sh -c id", "start further sh -c id: refused"),
         ("tar -czf x.tgz .", "start further gzip: refused"),
         ("tar xf x.tar.xz", "start further /bin/sh -c xz: refused"),
     ] {

@@ -26,6 +26,45 @@ fn secrets_in_a_script_are_not_in_the_record() {
     }
 }
 
+/// Each program that starts is an event with its words.
+#[test]
+fn secrets_among_words_are_not_in_the_record() {
+    let place = new_place();
+    let far = place.base.path().join("far");
+    let names = "curl git git-remote-https pip skopeo osslsigncode prog psql mysql strace taskset watch";
+    let far = far.display();
+    place.host(&format!("mkdir {far}; for name in {names}; do cp /usr/bin/true {far}/$name; done"));
+    let policy = format!("[files]\nexec = [\"/usr\", \"{far}\"]\n[commands]\ndeny = [\"su\"]");
+    let path = place.policy(&policy);
+    let search = format!("{far}:/usr/bin:/bin");
+    for line in [
+        "curl·-u·sk_live_4secretpw51h:·h",
+        "git-remote-https·o·https://secretpw1234:x-oauth-basic@github.example/a",
+        "git·clone·https://k3jd83hdsecretpw2kdls02kdl29dk3jd83hdk29dkw93kdls02kd@dev.example/x",
+        "pip·install·--extra-index-url·https://Zx9k3jd8secretpw3hdk29dk@h/s·x",
+        "skopeo·copy·--src-creds·u:secretpw·a·b",
+        "osslsigncode·sign·-pass·secretpw",
+        "prog·--pwd·secretpw·--pwd=secretpw",
+        "env·PASS=secretpw·SIGNING_KEY=secretpw·CREDENTIALS=secretpw·true",
+        "curl·https://h/?X-Amz-Signature=secretpw·https://hooks.slack.com/services/T/B/secretpw",
+        "psql·-c·ALTER USER a PASSWORD 'secretpw'",
+        "find·.·-maxdepth·0·-exec·mysql·-psecretpw·;",
+        "strace·-f·mysql·-psecretpw",
+        "taskset·1·mysql·-psecretpw",
+        "watch·mysql·-psecretpw",
+        "curl·-u·name·-psecretname",
+    ] {
+        let words: Vec<&str> = line.split('·').collect();
+        let mut run = place.command(&["run", "--quiet", "--policy", &path, "--workspace", ".", "--"]);
+        let done = run.args(&words).env("PATH", &search).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{line}: {done:?}");
+        let told: String = place.told("process.start").iter().map(Value::to_string).collect();
+        assert!(told.contains(&format!("\"{}\"", words[0])), "{told}");
+        assert!(!told.contains("secretpw"), "{told}");
+        assert_eq!(told.contains("secretname"), line.contains("secretname"), "{told}");
+    }
+}
+
 #[test]
 fn settings_that_name_no_program_start() {
     let place = new_place();

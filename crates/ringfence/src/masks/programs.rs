@@ -1,8 +1,13 @@
 //! Programs whose options hold secrets under names that do not say so.
 
+use std::cell::OnceCell;
+
+use ringfence_policy::runs_code;
+
 use super::called::{called, command};
-use super::is_secret;
 use super::shell::headed;
+use super::{is_secret, statements, urls};
+use crate::wrappers::{Wrapper, is_variable};
 
 /// Options of one program, or of those whose names begin so (`*`).
 struct Client {
@@ -18,6 +23,9 @@ struct Client {
     /// The command it has to do, by itself or in one of [`GROUPS`].
     with: Option<&'static str>,
 }
+
+/// How deep programs are that find(1) starts in each other.
+const DEEPEST: usize = 4;
 
 /// Commands with others behind them.
 const GROUPS: &[&str] = &["registry", "acr", "create"];
@@ -48,6 +56,11 @@ const CLIENTS: &[Client] = &[
         &["-storepass", "-keypass", "-srcstorepass", "-deststorepass", "-srckeypass", "-destkeypass"],
     ),
     client(&["aws"], &["--secret-string"]),
+    client(&["osslsigncode"], &["-pass"]),
+    Client {
+        behind: Some(':'),
+        ..client(&["skopeo", "podman", "buildah"], &["--creds", "--src-creds", "--dest-creds"])
+    },
     Client { with: Some("secret"), ..client(&["gh"], &["-b", "--body"]) },
     Client { behind: Some('='), with: Some("secret"), ..client(&["kubectl", "oc"], &["--from-literal"]) },
     Client { behind: Some(':'), ..client(&["etcdctl"], &["--user"]) },
@@ -121,35 +134,107 @@ impl Secret {
     fn new(word: usize, at: usize) -> Self {
         Self { word, at, end: None, cookies: false, blanks: false }
     }
+
+    /// Whether both are of the same letters.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let end = |one: &Self| one.end.unwrap_or(usize::MAX);
+        self.at < end(other) && other.at < end(self)
+    }
+}
+
+/// Of `user:password` from here on: the password, and the name where that is the key.
+fn pair(word: &str, number: usize, from: usize) -> impl Iterator<Item = Secret> {
+    let found = word.get(from..).and_then(|rest| rest.split_once(':')).map(|(name, password)| {
+        let end = from + name.len();
+        let key = urls::is_key(name, Some(password))
+            .then(|| Secret { end: Some(end), ..Secret::new(number, from) });
+        [key, (!password.is_empty()).then(|| Secret::new(number, end + 1))]
+    });
+    found.into_iter().flatten().flatten()
 }
 
 /// All that options of the programs hold that these words call.
 pub(super) fn secrets(words: &[&str]) -> Vec<Secret> {
     let mut found = Vec::new();
-    let programs = called(words);
-    for (index, first) in programs.iter().copied().enumerate() {
-        // What it starts has options of its own.
-        let own = words.get(..programs.get(index + 1).copied().unwrap_or(words.len())).unwrap_or(words);
-        let is = |names: &[&str]| own.get(first).is_some_and(|word| named(names, word));
-        for client in CLIENTS.iter().filter(|client| is(client.names)) {
-            client.find(own, first, &mut found);
-        }
-        for operand in OPERANDS.iter().filter(|operand| is(operand.names)) {
-            found.extend(operand.find(own, first));
-        }
-        if is(SETTERS) {
-            set(own, first, &mut found);
-        }
-        if is(&["curl"]) {
-            let pairs = own.iter().zip(own.iter().skip(1)).enumerate().skip(first);
-            found.extend(pairs.filter_map(|(at, (option, word))| curl(at + 1, option, word)));
-        }
-    }
+    of_programs(words, 0, &mut found);
     found.extend(words.iter().enumerate().filter_map(|(number, word)| {
         let (at, cookies) = headed(word)?;
         Some(Secret { cookies, blanks: true, ..Secret::new(number, at) })
     }));
     found
+}
+
+fn of_programs(words: &[&str], depth: usize, found: &mut Vec<Secret>) {
+    let programs = called(words);
+    addresses(words, programs.last().copied(), found);
+    for (index, first) in programs.iter().copied().enumerate() {
+        // What it starts has options of its own.
+        let own = words.get(..programs.get(index + 1).copied().unwrap_or(words.len())).unwrap_or(words);
+        let is = |names: &[&str]| own.get(first).is_some_and(|word| named(names, word));
+        for client in CLIENTS.iter().filter(|client| is(client.names)) {
+            client.find(own, first, found);
+        }
+        for operand in OPERANDS.iter().filter(|operand| is(operand.names)) {
+            found.extend(operand.find(own, first));
+        }
+        if is(SETTERS) {
+            set(own, first, found);
+        }
+        if is(&["curl"]) {
+            let pairs = own.iter().zip(own.iter().skip(1)).enumerate().skip(first);
+            found.extend(pairs.flat_map(|(at, (option, word))| curl(at + 1, option, word)));
+        }
+        if is(statements::CLIENTS) {
+            let behind = own.iter().enumerate().skip(first + 1);
+            found.extend(behind.flat_map(|(number, word)| {
+                let passwords = statements::passwords(word).into_iter();
+                passwords.map(move |(at, end)| Secret {
+                    end: Some(end),
+                    blanks: true,
+                    ..Secret::new(number, at)
+                })
+            }));
+        }
+        if is(&["find"]) && depth < DEEPEST {
+            executed(own, first, depth, found);
+        }
+    }
+}
+
+/// Addresses that are secrets, behind a program and in variables. What shells, interpreters and programs that start others are given may be
+/// what they run.
+fn addresses(words: &[&str], program: Option<usize>, found: &mut Vec<Secret>) {
+    let name = program.and_then(|at| words.get(at)).map_or("", |word| base(word));
+    // Asked where it matters: who knows shells has a long list to read first.
+    let plain = OnceCell::new();
+    let told = |(number, word): &(usize, &&str)| {
+        let behind = || program.is_some_and(|at| *number > at);
+        let plain = || *plain.get_or_init(|| runs_code(name).is_none() && Wrapper::of(name).is_none());
+        word.contains("https://") && (is_variable(word) || behind() && plain())
+    };
+    for (number, word) in words.iter().enumerate().filter(told) {
+        let all = urls::addresses(word).into_iter();
+        found.extend(all.map(|(at, end)| Secret { end: Some(end), ..Secret::new(number, at) }));
+    }
+}
+
+/// What find(1) starts: each by words of its own, up to `;` or `{} +`.
+fn executed(words: &[&str], find: usize, depth: usize, found: &mut Vec<Secret>) {
+    let mut at = find + 1;
+    while let Some(word) = words.get(at) {
+        at += 1;
+        if !["-exec", "-execdir", "-ok", "-okdir"].contains(word) {
+            continue;
+        }
+        let rest = words.get(at..).unwrap_or_default();
+        let plus = |at: usize| at > 0 && rest.get(at - 1) == Some(&"{}");
+        let ends = |(at, word): (usize, &&str)| *word == ";" || *word == "+" && plus(at);
+        let length = rest.iter().enumerate().position(ends).unwrap_or(rest.len());
+        let mut inner = Vec::new();
+        of_programs(rest.get(..length).unwrap_or_default(), depth + 1, &mut inner);
+        found.extend(inner.into_iter().map(|secret| Secret { word: at + secret.word, ..secret }));
+        at += length;
+    }
 }
 
 fn named(names: &[&str], word: &str) -> bool {
@@ -221,9 +306,16 @@ impl Client {
         for (at, word) in behind.iter().enumerate() {
             let own = if std::mem::take(&mut value) { Some(0) } else { self.value(word) };
             value = self.next && own == Some(word.len()) && !word.is_empty();
-            let secret = own.filter(|from| *from < word.len());
-            if let Some(from) = secret.and_then(|from| self.within(word, from)) {
-                found.push(Secret::new(program + 1 + at, from));
+            if let Some(from) = own.filter(|from| *from < word.len()) {
+                let number = program + 1 + at;
+                match self.behind {
+                    None => found.push(Secret::new(number, from)),
+                    Some(':') => found.extend(pair(word, number, from)),
+                    Some(letter) => {
+                        let place = word.get(from..).and_then(|rest| rest.find(letter));
+                        found.extend(place.map(|at| Secret::new(number, from + at + 1)));
+                    }
+                }
             }
             // What it starts has options of its own.
             if self.names == ["sshpass"] && !value && own != Some(0) && !word.starts_with('-') {
@@ -246,20 +338,15 @@ impl Client {
             rest.strip_prefix(letter).map(|value| word.len() - value.len())
         })
     }
-
-    fn within(&self, word: &str, from: usize) -> Option<usize> {
-        match self.behind {
-            None => Some(from),
-            Some(letter) => word.get(from..)?.find(letter).map(|at| from + at + 1),
-        }
-    }
 }
 
 /// What an option of curl(1) has for its value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Value {
-    /// A user's name and a password, or a file's name and one.
+    /// A user's name and a password.
     Pair,
+    /// A file's name and one.
+    File,
     Cookies,
     Secret,
     /// A host, before which a pair may stand.
@@ -275,12 +362,12 @@ const CURL: [(&[char], &[&str], Value); 5] = [
     ),
     (&[], &["--pass", "--proxy-pass"], Value::Secret),
     (&['u', 'U'], &["--user", "--proxy-user"], Value::Pair),
-    (&['E'], &["--cert", "--proxy-cert"], Value::Pair),
+    (&['E'], &["--cert", "--proxy-cert"], Value::File),
     (&['b'], &["--cookie"], Value::Cookies),
 ];
 
 /// Who asks curl(1), by which proxy, and with which cookies.
-fn curl(index: usize, option: &str, word: &str) -> Option<Secret> {
+fn curl(index: usize, option: &str, word: &str) -> Vec<Secret> {
     let exact = |name: &str| CURL.iter().any(|(_, names, _)| names.contains(&name));
     let long = |word: &str, names: &[&str]| {
         let name = word.split_once('=').map_or(word, |(name, _)| name);
@@ -293,19 +380,26 @@ fn curl(index: usize, option: &str, word: &str) -> Option<Secret> {
         let behind = rest.trim_start_matches(|letter| "sSLkfgivIGNOR0123456#".contains(letter));
         behind.strip_prefix(ends).map(|value| word.len() - value.len())
     };
-    let secret = |at: usize, value: Value| {
+    let one = |at: usize, value: Value| {
         let rest = word.get(at..)?;
         let whole = Secret::new(index, at);
         match value {
+            Value::Pair => None,
             Value::Secret => Some(whole),
             Value::Cookies => rest.contains('=').then_some(Secret { cookies: true, ..whole }),
-            Value::Pair => Some(Secret { at: at + rest.find(':')? + 1, ..whole }),
+            Value::File => Some(Secret { at: at + rest.find(':')? + 1, ..whole }),
             Value::Proxy => {
                 let end = rest.rfind('@')?;
                 let from = rest.find("://").map_or(0, |at| at + "://".len());
                 let name = rest.get(from..end)?.find(':')?;
                 Some(Secret { at: at + from + name + 1, end: Some(at + end), ..whole })
             }
+        }
+    };
+    let secret = |at: usize, value: Value| -> Vec<Secret> {
+        match value {
+            Value::Pair => pair(word, index, at).collect(),
+            value => one(at, value).into_iter().collect(),
         }
     };
     for (ends, names, value) in CURL {
@@ -319,5 +413,5 @@ fn curl(index: usize, option: &str, word: &str) -> Option<Secret> {
             return secret(name.len() + 1, value);
         }
     }
-    None
+    Vec::new()
 }
