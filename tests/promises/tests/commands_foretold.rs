@@ -111,8 +111,7 @@ fn the_chain_says_what_the_policy_has_and_what_starts() {
     let text = told(&place, &listed, &format!("{link} x")).out;
     assert!(text.contains("x: allowed") && !text.contains("refused"), "{text}");
     // What stands among the words, and what tar packs with.
-    let guard =
-        "[commands]\nallow = [\"bash -c *\", \"ls **\", \"timeout **\", \"tar **\", \"prlimit? **\"]\nfrom_workspace = false";
+    let guard = "[commands]\nallow = [\"bash -c *\", \"ls **\", \"timeout **\", \"tar **\", \"prlimit? **\"]\nfrom_workspace = false";
     for (command, further) in [
         ("timeout 5 sh -c id", "start further sh -c id: refused"),
         ("timeout -k 1 5 env sh -c id", "start further sh -c id: refused"),
