@@ -16,7 +16,7 @@ use ringfence_supervise::{Command, Fate, Life, Notice, Purpose, Refusal, Refused
 use crate::failure::{Context, Failure};
 use crate::host::Host;
 use crate::outgoing;
-use crate::rooms::Rooms;
+use crate::rooms::{Rooms, repeated};
 use crate::{cautions, counted, detail, executions as commands, leaks, remedies};
 
 /// Refusals that get events of their own: a task could ask for as many as it likes, and a log is not for it to fill.
@@ -572,27 +572,6 @@ fn count(
 /// Whether it was no refusal.
 fn passed(event: &Event) -> bool {
     matches!(event, Event::Leak { action, .. } if action != "block")
-}
-
-/// What is said of one that was asked for again.
-fn repeated(event: &Event, again: u64) -> Option<Event> {
-    let mut event = event.clone();
-    if let Event::FileDeny { process, times, .. }
-    | Event::ExecDeny { process, times, .. }
-    | Event::ExecClean { process, times, .. }
-    | Event::NetDeny { process, times, .. }
-    | Event::NetFail { process, times, .. }
-    | Event::CredentialUse { process, times, .. }
-    | Event::CredentialDeny { process, times, .. }
-    | Event::ContainerUse { process, times, .. }
-    | Event::ContainerDeny { process, times, .. }
-    | Event::Leak { process, times, .. }
-    | Event::SyscallDeny { process, times, .. }
-    | Event::DecoyOpen { process, times, .. } = &mut event
-    {
-        (*process, *times) = (0, again);
-    }
-    (again > 0).then_some(event)
 }
 
 fn access(purpose: Purpose) -> Access {

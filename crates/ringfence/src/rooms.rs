@@ -108,6 +108,27 @@ fn place(event: &Event, host: &Host) -> Option<((usize, String), Option<PathBuf>
     Some(((room, format!("{purpose}\n{whole}")), near.filter(|_| room == NEAR)))
 }
 
+/// What is said of one that was asked for again.
+pub(crate) fn repeated(event: &Event, again: u64) -> Option<Event> {
+    let mut event = event.clone();
+    if let Event::FileDeny { process, times, .. }
+    | Event::ExecDeny { process, times, .. }
+    | Event::ExecClean { process, times, .. }
+    | Event::NetDeny { process, times, .. }
+    | Event::NetFail { process, times, .. }
+    | Event::CredentialUse { process, times, .. }
+    | Event::CredentialDeny { process, times, .. }
+    | Event::ContainerUse { process, times, .. }
+    | Event::ContainerDeny { process, times, .. }
+    | Event::Leak { process, times, .. }
+    | Event::SyscallDeny { process, times, .. }
+    | Event::DecoyOpen { process, times, .. } = &mut event
+    {
+        (*process, *times) = (0, again);
+    }
+    (again > 0).then_some(event)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
