@@ -8,17 +8,21 @@ mod options;
 mod sed;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use self::lines::{awk, make, sed};
+use self::lines::{awk, descriptor, make, sed};
 use crate::argv::CommandPattern;
 use crate::model::Origin;
 use crate::variables::is_idle;
 
 pub(crate) use self::names::plain;
 pub(crate) use self::options::{Taken, Takes, flags_hold_code, letters};
+
+/// Scripts that one line of an interpreter may run.
+const MOST_SCRIPTS: usize = 16;
 
 /// Where the key was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +117,21 @@ struct Program {
     /// Places in a file, `+42` or `+/word`, are no code.
     #[serde(default)]
     lines: bool,
+    /// Its options stand alone, each as a word of its own.
+    #[serde(default)]
+    exact: bool,
+    /// What a word that is a pipe or a descriptor says.
+    #[serde(default)]
+    input: Option<Input>,
+    /// Directories of its own whose files are modules.
+    #[serde(default)]
+    library: Vec<String>,
+    /// Options that take the next two.
+    #[serde(default)]
+    twice: Vec<String>,
+    /// A program of this name that is no script is this one too.
+    #[serde(default = "is_one")]
+    compiled: bool,
     /// It loads programs itself.
     #[serde(default)]
     loader: bool,
@@ -120,6 +139,10 @@ struct Program {
     #[serde(default)]
     instead: String,
     why: String,
+}
+
+fn is_one() -> bool {
+    true
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -134,11 +157,21 @@ enum Kind {
     Make,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Input {
+    /// It is code, without any option.
+    Code,
+    /// An option of `code` counts beside it alone.
+    Beside,
+}
+
 fn list() -> &'static [Program] {
     static LIST: OnceLock<Vec<Program>> = OnceLock::new();
     // A test reads it; where it could not be read, `judge` would find nothing: then everything is refused.
     LIST.get_or_init(|| {
-        toml::from_str::<List>(include_str!("shells.toml")).map(|list| list.program).unwrap_or_default()
+        let all = concat!(include_str!("shells.toml"), include_str!("shells/scripts.toml"));
+        toml::from_str::<List>(all).map(|list| list.program).unwrap_or_default()
     })
 }
 
@@ -181,7 +214,7 @@ impl Shells {
         if list().is_empty() {
             return Err("the list of shells cannot be read".to_owned());
         }
-        self.among(name, arguments, directory, |_| true)
+        self.among(name, arguments, directory, |program| program.compiled)
     }
 
     fn among(
@@ -192,17 +225,44 @@ impl Shells {
         counts: impl Fn(&Program) -> bool,
     ) -> Result<(), String> {
         for program in list().iter().filter(|program| program.is_called(name) && counts(program)) {
-            if let Some(form) = program.form(arguments, &String::from_utf8_lossy(directory)) {
+            if program.kind == Kind::Interpreter && !program.script {
+                self.interpreter(name, program, arguments, directory)?;
+            } else if let Some(form) = program.form(arguments, &String::from_utf8_lossy(directory)) {
                 return Err(self.refusal(name, &form, program));
             }
         }
         Ok(())
     }
+
+    /// Judges an interpreter, and what it runs as the script that it is.
+    fn interpreter(
+        &self,
+        name: &str,
+        program: &Program,
+        arguments: &[&[u8]],
+        directory: &[u8],
+    ) -> Result<(), String> {
+        let words: Vec<_> = arguments.iter().map(|argument| String::from_utf8_lossy(argument)).collect();
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+        let read = interpreter::read(program, &words, &String::from_utf8_lossy(directory));
+        let runs = read.map_err(|form| self.refusal(name, &form, program))?;
+        let known = |(name, _): &(String, usize)| {
+            list().iter().any(|program| program.script && program.is_called(name))
+        };
+        let runs: BTreeSet<_> = runs.into_iter().filter(known).collect();
+        // Each is read to its end: nobody runs so many.
+        if runs.len() > MOST_SCRIPTS {
+            return Err(self.refusal(name, "any of many scripts", program));
+        }
+        runs.iter().try_for_each(|(name, at)| {
+            self.judge_script(name.as_bytes(), arguments.get(*at..).unwrap_or_default(), directory)
+        })
+    }
 }
 
 /// Whether a program of this name runs code that somebody hands it, and which kind it is: a shell or a prompt (`true`), an interpreter.
 pub fn runs_code(name: &str) -> Option<bool> {
-    let named = |program: &&Program| program.is_called(name);
+    let named = |program: &&Program| program.compiled && program.is_called(name);
     list().iter().filter(named).find_map(|program| match program.kind {
         // What a loader starts is judged by nobody.
         Kind::Shell | Kind::Word => Some(!program.loader),
@@ -229,7 +289,7 @@ pub fn dead_entry(pattern: &CommandPattern, origin: Option<&Origin>) -> Option<S
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         return shells.judge(name.as_bytes(), &words, b"/").err();
     }
-    let named = |program: &&Program| program.is_called(name);
+    let named = |program: &&Program| program.compiled && program.is_called(name);
     let program = list().iter().filter(named).find(|program| program.kind == Kind::Shell)?;
     let but = match program.info.as_slice() {
         [] => String::new(),
@@ -281,8 +341,8 @@ impl Program {
                 [only] if self.is_info(only) => None,
                 _ => Some(String::new()),
             },
-            Kind::Interpreter => interpreter::code(self, &words, directory),
-            Kind::Option => self.option(&words),
+            Kind::Interpreter => interpreter::read(self, &words, directory).err(),
+            Kind::Option => self.option(&words, directory),
             Kind::Word => self.word(&words),
             // With its program in a file it is that file's, which the policy allowed; `system` in it starts what is judged.
             Kind::Awk if matches!(words.as_slice(), [only] if self.is_info(only)) => None,
@@ -300,9 +360,6 @@ impl Program {
     }
 
     fn word(&self, words: &[&str]) -> Option<String> {
-        let options = words.iter().take_while(|word| word.starts_with('-')).count();
-        // Behind an option the first may be its value.
-        let looked = if self.loose && options > 0 { 2 } else { 1 };
         let named = || words.iter().filter(|word| !word.starts_with('-'));
         if self.bare
             && named().next().is_none()
@@ -310,13 +367,41 @@ impl Program {
         {
             return Some("code from its input".into());
         }
-        named()
-            .take(looked)
-            .find(|word| self.code.iter().any(|code| code == **word))
-            .map(|word| (*word).to_owned())
+        let code = |word: &str| self.code.iter().any(|code| code == word);
+        let mut own = self.places(words).into_iter().filter_map(|at| words.get(at));
+        own.find(|word| code(word)).map(|word| (*word).to_owned())
     }
 
-    fn option(&self, words: &[&str]) -> Option<String> {
+    /// Where the first word that is no option may stand: behind one it may be its value.
+    fn places(&self, words: &[&str]) -> Vec<usize> {
+        let mut reached = vec![false; words.len() + 2];
+        let mut found = Vec::new();
+        for (at, word) in words.iter().enumerate() {
+            if at > 0 && reached.get(at) != Some(&true) {
+                continue;
+            }
+            if !word.starts_with('-') {
+                found.push(at);
+                continue;
+            }
+            let goes = [Some(at + 1), (self.loose && !word.contains('=')).then_some(at + 2)];
+            for at in goes.into_iter().flatten() {
+                if let Some(cell) = reached.get_mut(at) {
+                    *cell = true;
+                }
+            }
+        }
+        found
+    }
+
+    fn option(&self, words: &[&str], directory: &str) -> Option<String> {
+        let own = || words.iter().take(self.reach(words));
+        let input = self.input.and_then(|_| own().find(|word| is_input(word, directory)));
+        match (self.input, input) {
+            (Some(Input::Code), Some(input)) => return Some(format!("code from {input}")),
+            (Some(Input::Beside), None) => return None,
+            _ => {}
+        }
         let bundle = words.first().filter(|word| self.dashless && !word.starts_with('-'));
         let bundled = |word: &str| {
             let own = |code: &String| code.len() == 2 && word.chars().any(|letter| code.ends_with(letter));
@@ -336,7 +421,7 @@ impl Program {
                 _ => (*word).to_owned(),
             })
         };
-        words.iter().take(self.reach(words)).enumerate().find_map(code)
+        own().enumerate().find_map(code)
     }
 
     /// Whether an option is no code for its value, which may be the next word.
@@ -398,8 +483,8 @@ impl Program {
         fits(code, word)
             || code.starts_with("--") && word.strip_prefix(code).is_some_and(|rest| rest.starts_with('='))
             // A short option with its value in the same word.
-            || code.len() == 2 && code.starts_with('-') && word.starts_with(code)
-            || self.clustered(word, code)
+            || !self.exact && code.len() == 2 && code.starts_with('-') && word.starts_with(code)
+            || !self.exact && self.clustered(word, code)
             // Long options may be cut short.
             || cut(word, code)
     }
@@ -408,14 +493,18 @@ impl Program {
     fn reach(&self, words: &[&str]) -> usize {
         let (mut at, mut left) = (0, self.operands.unwrap_or(0));
         while let Some(word) = words.get(at) {
-            let takes = word.starts_with('-') && self.takes_next(word);
-            if takes && words.get(at + 1).is_some_and(|value| value.starts_with('-')) {
+            let takes = match word.starts_with('-') {
+                true if self.twice.iter().any(|own| own == word || cut(word, own)) => 2,
+                true => usize::from(self.takes_next(word)),
+                false => 0,
+            };
+            if takes > 0 && words.get(at + 1).is_some_and(|value| value.starts_with('-')) {
                 // An option, where this one takes nothing after all.
                 return words.len();
             }
             // `-` is one for some.
             if word.starts_with('-') || self.operands.is_some() && word.contains('=') {
-                at += 1 + usize::from(takes);
+                at += 1 + takes;
             } else if left > 0 {
                 (at, left) = (at + 1, left - 1);
             } else {
@@ -452,11 +541,23 @@ impl Program {
     }
 }
 
+/// Whether a word, or a value in it, is no file of its own.
+fn is_input(word: &str, directory: &str) -> bool {
+    let value = word.split_once('=').map(|(_, value)| value);
+    let glued = word.strip_prefix('-').and_then(|letters| letters.get(1..));
+    let listed = word.strip_prefix('@');
+    let own = (!word.starts_with('-')).then_some(word);
+    let mut all = [own, listed, value, glued].into_iter().flatten();
+    all.any(|file| descriptor(file, directory))
+}
+
 /// Whether a word of an editor's is a line, or a word to look for: what stands behind `|` would be a command.
 pub(crate) fn is_place(word: &str) -> bool {
     let of_word = |letter: char| letter.is_ascii_alphanumeric() || "_-. ".contains(letter);
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     word.strip_prefix('+').is_some_and(|place| {
-        place.bytes().all(|byte| byte.is_ascii_digit())
+        // With a column, as emacs has it.
+        place.split_once(':').map_or(number(place), |(line, column)| number(line) && number(column))
             || place.strip_prefix('/').is_some_and(|word| !word.is_empty() && word.chars().all(of_word))
     })
 }
@@ -470,5 +571,7 @@ fn cut(word: &str, code: &str) -> bool {
 
 #[cfg(test)]
 mod harmless_tests;
+#[cfg(test)]
+mod scripts_tests;
 #[cfg(test)]
 mod tests;

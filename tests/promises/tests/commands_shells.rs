@@ -286,3 +286,119 @@ fn a_prompt_that_is_a_class_is_refused() {
     }
     assert_ne!(start(&place, policy, &["java", "-version"]).status, 126);
 }
+
+const NO_SHELL: &str = "[commands]\nshell = false\nfrom_workspace = false";
+
+fn refused(outcome: &ringfence_promises::Outcome) -> bool {
+    outcome.status == 126 && outcome.err.contains("commands.shell")
+}
+
+fn is_there(program: &str) -> bool {
+    std::path::Path::new(program).exists()
+}
+
+/// By its own name it is; its interpreter with it for a file is the same.
+#[test]
+fn a_script_is_judged_behind_its_interpreter_too() {
+    let place = new_place();
+    place.write("x.json", "{}\n");
+    for (script, words) in [
+        ("/usr/bin/json_pp", &["-f", "eval"][..]),
+        ("/usr/bin/cpan", &["-j", "/dev/stdin", "-v"]),
+        ("/usr/bin/cg_diff", &["--mod-filename=s/a/b/e", "x.json", "x.json"]),
+    ] {
+        if is_there(script) {
+            for command in [&["perl", script], &["perl", "-w", script][..], &[script]] {
+                let outcome = start(&place, NO_SHELL, &[command, words].concat());
+                assert!(refused(&outcome), "{command:?}: {outcome:?}");
+            }
+        }
+    }
+    assert!(!refused(&start(&place, NO_SHELL, &["perl", "/usr/bin/json_pp", "-f", "json"])));
+    let pdb = ["/usr/bin/pdb3", "/usr/bin/ipython3"].into_iter().filter(|path| is_there(path));
+    for script in pdb {
+        assert!(refused(&start(&place, NO_SHELL, &["/usr/bin/python3", script, "x.json"])), "{script}");
+    }
+    if is_there("/usr/bin/pytest") {
+        place.write("test_x.py", "def test_x(): pass\n");
+        for command in
+            [&["pytest", "--trace"][..], &["pytest", "-x", "--pdb"], &["pytest", "--pdbcls=pdb:Pdb"]]
+        {
+            assert!(refused(&start(&place, NO_SHELL, command)), "{command:?}");
+        }
+        let module = |words: &[&str]| {
+            start(
+                &place,
+                NO_SHELL,
+                &[&["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider"], words].concat(),
+            )
+        };
+        assert!(refused(&module(&["--pdb", "test_x.py"])));
+        assert_eq!(module(&["-q", "--tb=short", "test_x.py"]).status, 0);
+    }
+}
+
+/// `python3 /usr/lib/python3.11/code.py` is `python3 -m code`.
+#[test]
+fn a_file_of_pythons_own_library_is_the_module_that_it_is() {
+    let place = new_place();
+    let library = place.host("/usr/bin/python3 -c 'import code; print(code.__file__)'");
+    let library = library.trim().trim_end_matches("/code.py");
+    assert!(library.starts_with("/usr/lib"), "{library}");
+    place.write("x.json", "{}\n");
+    let python = |words: &[&str]| start(&place, NO_SHELL, &[&["/usr/bin/python3"], words].concat());
+    for (name, word) in [
+        ("code.py", ""),
+        ("timeit.py", "print('hit')"),
+        ("trace.py", "x"),
+        ("cProfile.py", "/dev/stdin"),
+        ("runpy.py", "x"),
+    ] {
+        let outcome = python(&[&format!("{library}/{name}"), word]);
+        assert!(refused(&outcome) && outcome.err.contains("which is -m"), "{name}: {outcome:?}");
+    }
+    assert!(refused(&python(&["-I", &format!("{library}/./asyncio")])));
+    assert_eq!(python(&[&format!("{library}/json/tool.py"), "x.json"]).out, "{}\n");
+}
+
+/// Options that name code, where what they name is a pipe.
+#[test]
+fn what_is_code_beside_a_pipe_alone_is_refused_there() {
+    let place = new_place();
+    place.write("x.py/y", "");
+    let up = format!("x.py/{}dev/stdin", "../".repeat(20));
+    let python = "/usr/bin/python3";
+    for command in [
+        &["/usr/bin/pygmentize", "-x", "-l", &up, "f"][..],
+        &[python, "-m", "pygments", "-gxl", "../../../../../../../../../dev/stdin", "f"],
+        &["/usr/bin/npm", "init", "--init-module=/dev/stdin"],
+        &["/usr/bin/npm", "--init-mod", "/dev/fd/0", "init"],
+    ] {
+        if is_there(command[0]) {
+            let outcome = start(&place, NO_SHELL, command);
+            assert!(refused(&outcome), "{command:?}: {outcome:?}");
+        }
+    }
+    for command in [&["/usr/bin/pygmentize", "-l", "py", "/dev/null"][..], &["/usr/bin/npm", "prefix"]] {
+        if is_there(command[0]) {
+            assert_eq!(start(&place, NO_SHELL, command).status, 0, "{command:?}");
+        }
+    }
+}
+
+/// `-L` takes nothing, so that what stands behind it in its word is an option.
+#[test]
+fn each_letter_that_vim_takes_is_known() {
+    let place = new_place();
+    for vim in ["vim", "rvim", "view"] {
+        if is_there(&format!("/usr/bin/{vim}")) {
+            for word in ["-Lu", "-nLu", "-LNu"] {
+                assert!(
+                    refused(&start(&place, NO_SHELL, &[vim, word, "/dev/stdin", "--version"])),
+                    "{vim} {word}"
+                );
+            }
+            assert_eq!(start(&place, NO_SHELL, &[vim, "-LNu", "NONE", "--version"]).status, 0, "{vim}");
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! Command lines of interpreters, for `kind = "interpreter"`.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
-use super::lines::{descriptor, directories, input};
+use super::lines::{descriptor, directories, input, names};
 use super::options::{Taken, Takes, letters};
 use super::{Program, cut, fits};
 
@@ -54,29 +54,23 @@ struct Line<'a> {
     directories: Vec<String>,
     /// The last word that is a descriptor.
     descriptor: OnceCell<Option<usize>>,
+    /// What it may run, by its name, and where the arguments of that begin.
+    runs: RefCell<Vec<(String, usize)>>,
 }
 
-/// The code that is handed to an interpreter, in whichever reading of its line.
-pub(super) fn code(program: &Program, words: &[&str], directory: &str) -> Option<String> {
+/// Reads the line of an interpreter: what files and modules it may run, each by its name, and where the arguments of that begin.
+///
+/// # Errors
+/// The code that it is handed, in whichever reading.
+pub(super) fn read(
+    program: &Program,
+    words: &[&str],
+    directory: &str,
+) -> Result<Vec<(String, usize)>, String> {
     let directories = directories(directory, gone(program, words).into_iter());
-    let line = Line { program, words, directories, descriptor: OnceCell::new() };
-    // Each place is read once for each of what may stand before it: a long line of forks takes no longer than its words.
-    let mut seen = vec![0_u8; words.len() + 1];
-    let mut readings = vec![Reading::default()];
-    while let Some(reading) = readings.pop() {
-        let bit = 1_u8 << reading.flags();
-        match seen.get_mut(reading.at) {
-            Some(seen) if *seen & bit == 0 => *seen |= bit,
-            _ => continue,
-        }
-        match line.step(reading) {
-            Step::Code(code) => return Some(code),
-            Step::Ends => {}
-            Step::Goes(next) => readings.push(next),
-            Step::Both(one, other) => readings.extend([other, one]),
-        }
-    }
-    None
+    let line = Line { program, words, directories, descriptor: OnceCell::new(), runs: RefCell::default() };
+    line.code().map_or(Ok(()), Err)?;
+    Ok(line.runs.into_inner())
 }
 
 /// The directory that an option has it go to before it reads a file; one that is not known, if there may be several.
@@ -94,6 +88,26 @@ fn gone<'a>(program: &Program, words: &[&'a str]) -> Option<&'a str> {
 }
 
 impl Line<'_> {
+    fn code(&self) -> Option<String> {
+        // Each place is read once for each of what may stand before it: a long line of forks takes no longer than its words.
+        let mut seen = vec![0_u8; self.words.len() + 1];
+        let mut readings = vec![Reading::default()];
+        while let Some(reading) = readings.pop() {
+            let bit = 1_u8 << reading.flags();
+            match seen.get_mut(reading.at) {
+                Some(seen) if *seen & bit == 0 => *seen |= bit,
+                _ => continue,
+            }
+            match self.step(reading) {
+                Step::Code(code) => return Some(code),
+                Step::Ends => {}
+                Step::Goes(next) => readings.push(next),
+                Step::Both(one, other) => readings.extend([other, one]),
+            }
+        }
+        None
+    }
+
     fn input(&self, file: &str) -> bool {
         self.directories.iter().any(|directory| input(file, directory))
     }
@@ -105,20 +119,20 @@ impl Line<'_> {
     fn step(&self, reading: Reading) -> Step {
         let (program, at) = (self.program, reading.at);
         let Some(&word) = self.words.get(at) else {
-            return if reading.named { Step::Ends } else { self.ends(None, reading.info) };
+            return if reading.named { Step::Ends } else { self.ends(None, at, reading.info) };
         };
         let next = reading.to(at + 1, true);
         if word == "-" {
             return Step::Code("code from its input".into());
         }
         if word == "--" {
-            return match self.ends(self.words.get(at + 1).copied(), reading.info) {
+            return match self.ends(self.words.get(at + 1).copied(), at + 2, reading.info) {
                 Step::Ends if program.loose && reading.behind => Step::Goes(reading.to(at + 1, false)),
                 ends => ends,
             };
         }
         if !word.starts_with('-') {
-            return match self.ends(Some(word), reading.info) {
+            return match self.ends(Some(word), at + 1, reading.info) {
                 Step::Ends if program.loose && reading.behind => {
                     Step::Goes(Reading { named: reading.named || !program.sure, behind: false, ..next })
                 }
@@ -171,6 +185,7 @@ impl Line<'_> {
             Some(value) => match self.loaded(long, value) {
                 Some(code) => Step::Code(code),
                 None => {
+                    self.given(long, value, at + 1);
                     Step::Goes(Reading { named: next.named || self.gives(long), ..next.to(at + 1, false) })
                 }
             },
@@ -192,12 +207,20 @@ impl Line<'_> {
         if let Some(code) = self.loaded(option, value) {
             return Step::Code(code);
         }
+        self.given(option, value, next.at + 1);
         let taken = Reading { named: next.named || self.gives(option), ..next.to(next.at + 1, false) };
         if value.starts_with('-') { Step::Both(next, taken) } else { Step::Goes(taken) }
     }
 
     fn takes(&self, option: &str) -> bool {
         self.program.value.iter().chain(&self.program.loads).any(|own| own == option)
+    }
+
+    /// A file that an option names is run as one that stands by itself.
+    fn given(&self, option: &str, file: &str, at: usize) {
+        if self.gives(option) {
+            self.runs.borrow_mut().push((last(file), at));
+        }
     }
 
     fn gives(&self, option: &str) -> bool {
@@ -260,28 +283,17 @@ impl Line<'_> {
                 return Options::Code(code);
             }
             given |= value.is_some() && self.gives(letter);
+            if let Some(value) = value {
+                self.given(letter, value, at);
+            }
         }
         Options::Read(given)
     }
 
     /// What is run of modules, with its arguments from `at` on.
     fn module<'b>(&self, module: &str, at: usize) -> Options<'b> {
-        let top = module.split('.').next().unwrap_or_default();
-        if self.program.modules.iter().any(|own| own == top) {
-            return Options::Code(format!("-m {module}"));
-        }
-        let runs = self.program.runs.iter().any(|own| own == top);
-        if !runs && !self.program.files.iter().any(|own| own == top) {
-            return Options::Ends;
-        }
-        // Which one it runs may stand behind other options.
-        if runs && let Some(inner) = self.inner(at) {
-            return Options::Code(format!("-m {module}, {inner}"));
-        }
-        let last = || self.words.iter().rposition(|word| self.descriptor(word));
-        let from = self.descriptor.get_or_init(last).filter(|last| *last >= at);
-        match from.and_then(|from| self.words.get(from)) {
-            Some(from) => Options::Code(format!("-m {module}, code from {from}")),
+        match self.module_code(module, at) {
+            Some(code) => Options::Code(format!("-m {code}")),
             None => Options::Ends,
         }
     }
@@ -297,12 +309,56 @@ impl Line<'_> {
         behind.iter().skip(asked + 1).find(code).copied()
     }
 
-    /// The options end, with a file or without.
-    fn ends(&self, file: Option<&str>, info: bool) -> Step {
+    fn module_code(&self, module: &str, at: usize) -> Option<String> {
+        let top = module.split('.').next().unwrap_or_default();
+        if self.program.modules.iter().any(|own| own == top) {
+            return Some(module.to_owned());
+        }
+        self.runs.borrow_mut().extend([(module.to_owned(), at), (top.to_owned(), at)]);
+        let runs = self.program.runs.iter().any(|own| own == top);
+        if !runs && !self.program.files.iter().any(|own| own == top) {
+            return None;
+        }
+        // Which one it runs may stand behind other options.
+        if runs && let Some(inner) = self.inner(at) {
+            return Some(format!("{module}, {inner}"));
+        }
+        let last = || self.words.iter().rposition(|word| self.descriptor(word));
+        let from = self.descriptor.get_or_init(last).filter(|last| *last >= at)?;
+        self.words.get(from).map(|from| format!("{module}, code from {from}"))
+    }
+
+    /// The module that a file of the interpreter's own is.
+    fn library(&self, file: &str) -> Option<String> {
+        let program = self.program;
+        self.directories.iter().filter(|_| !program.library.is_empty()).find_map(|directory| {
+            let whole = if file.starts_with('/') { file.to_owned() } else { format!("{directory}/{file}") };
+            let names = names(&whole);
+            let own = |pair: &[&str]| {
+                matches!(pair, ["lib" | "lib64" | "share", name] if program.library.iter().any(|own| fits(own, name)))
+            };
+            let at = names.windows(2).position(own)?;
+            let within = |name: &&&str| !name.ends_with("-packages") && !name.starts_with("__");
+            let first = names.iter().skip(at + 2).find(within)?;
+            first.split('.').next().map(str::to_owned)
+        })
+    }
+
+    /// The options end, with a file or without; its arguments begin at `at`.
+    fn ends(&self, file: Option<&str>, at: usize, info: bool) -> Step {
         match file {
             None if self.program.bare && !info => Step::Code("code from its input".into()),
             Some(file) if self.input(file) => Step::Code(format!("code from {file}")),
-            _ => Step::Ends,
+            Some(file) => {
+                let module = self.library(file).and_then(|module| self.module_code(&module, at));
+                self.runs.borrow_mut().push((last(file), at));
+                module.map_or(Step::Ends, |module| Step::Code(format!("{file}, which is -m {module}")))
+            }
+            None => Step::Ends,
         }
     }
+}
+
+fn last(file: &str) -> String {
+    file.rsplit('/').next().unwrap_or_default().to_owned()
 }

@@ -32,7 +32,7 @@ pub(super) fn descriptor(file: &str, directory: &str) -> bool {
     }
 }
 
-fn names(path: &str) -> Vec<&str> {
+pub(super) fn names(path: &str) -> Vec<&str> {
     let mut names = Vec::new();
     for name in path.split('/') {
         match name {
@@ -79,7 +79,20 @@ pub(super) fn awk(parts: &[Part<'_>], directory: &str) -> Option<String> {
 
 pub(super) fn make(parts: &[Part<'_>], directory: &str) -> Option<String> {
     let gone = parts.iter().filter(|part| part.is('C', &["directory"])).map(Part::value);
-    let directories = directories(directory, gone);
+    let mut directories = directories(directory, gone);
+    // BSD's looks for makefiles there, too.
+    let found: Vec<_> = directories
+        .last()
+        .into_iter()
+        .flat_map(|last| {
+            let looked = parts.iter().filter(|part| part.is('I', &["include-dir"]) || part.is('m', &[]));
+            looked.map(move |part| match part.value() {
+                whole if whole.starts_with('/') => whole.to_owned(),
+                value => format!("{last}/{value}"),
+            })
+        })
+        .collect();
+    directories.extend(found);
     let input = |file: &str| directories.iter().any(|directory| input(file, directory));
     parts.iter().find_map(|part| {
         if part.is('f', &["file", "makefile"]) && input(part.value()) {
