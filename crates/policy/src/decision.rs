@@ -188,7 +188,8 @@ impl<'a> Judge<'a> {
 
     /// What denies it by the name that it has.
     pub(crate) fn denied_by_name(&self, path: &Path) -> Option<Reason> {
-        self.deny.matching(path).or_else(|| self.denied_in_grant(path))
+        let by_pattern = || self.denied_in_grant(path).or_else(|| self.denied_as_emptied(path));
+        self.deny.matching(path).or_else(by_pattern)
     }
 
     /// The same, where nothing is there that `files.deny` could hide.
@@ -242,6 +243,46 @@ impl<'a> Judge<'a> {
             }
         }
         None
+    }
+
+    /// The pattern that denies all of a directory, there or above, in a tree that is shown.
+    fn denied_as_emptied(&self, path: &Path) -> Option<Reason> {
+        let mut wild = self.policy.files.deny.iter().filter(|rule| rule.value.literal().is_none()).peekable();
+        wild.peek()?;
+        // `DIR/**` denies that directory wherever it is shown.
+        let whole = |rule: &&Rule<PathPattern>| {
+            let base = rule.value.base(self.workspace);
+            path.starts_with(&base)
+                && rule.value.is_absolute()
+                && base != self.workspace
+                && rule.value.matches_all_in(&base, &base)
+                && base.is_dir()
+        };
+        if let Some(rule) = wild.find(whole) {
+            return Some(Reason::denial(rule));
+        }
+        path.ancestors().skip(1).find_map(|at| {
+            let workspace = at == self.workspace && self.policy.workspace.mode != Mode::Temporary;
+            let own = workspace || self.rules(at).any(|rule| !rule.origin.source.starts_with("preset "));
+            let shown = own || self.rules(at).next().is_some();
+            let counts = |pattern: &PathPattern| own || pattern.is_absolute();
+            shown.then(|| self.emptied((at, at), path, counts)).flatten()
+        })
+    }
+
+    /// The pattern that denies all of a directory below `at`: `path`, or one above it. It counts from `root`.
+    pub(crate) fn emptied(
+        &self,
+        (at, root): (&Path, &Path),
+        path: &Path,
+        counts: impl Fn(&PathPattern) -> bool,
+    ) -> Option<Reason> {
+        let mut wild = self.policy.files.deny.iter().filter(|rule| counts(&rule.value));
+        let by = wild.find(|rule| {
+            let mut inside = path.ancestors().take_while(|above| above.starts_with(at) && *above != at);
+            inside.any(|inside| rule.value.matches_all_in(root, inside) && directory(inside))
+        });
+        by.map(Reason::denial)
     }
 
     /// The pattern that holds `path` from the tree `at`.
@@ -404,6 +445,11 @@ impl<'a> Judge<'a> {
             Access::Exec => format!("no rule of `files.exec` covers `{shown}`"),
         })
     }
+}
+
+/// Itself, and no link to one.
+fn directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 /// A list of patterns and its compiled form.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::decision::{Access, Judge, Reason};
 use crate::model::{Grant, Mode, Rule};
+use crate::pattern::PathPattern;
 use crate::secrets::secret_above;
 use crate::trail::trail;
 
@@ -53,8 +54,11 @@ impl<'a> Judge<'a> {
             return None;
         }
         self.denied_elsewhere(path).or_else(|| {
-            self.own_links(path)
-                .find_map(|linked| self.wild(&linked.real, path).or_else(|| self.denied_from_root(linked)))
+            self.own_links(path).find_map(|linked| {
+                let emptied = || self.emptied((&linked.real, &linked.real), path, |_| true);
+                let below = self.wild(&linked.real, path).or_else(emptied);
+                below.or_else(|| self.denied_from_root(linked, path))
+            })
         })
     }
 
@@ -62,7 +66,7 @@ impl<'a> Judge<'a> {
     #[must_use]
     pub fn opened_by_name(&self, path: &Path, access: Access) -> bool {
         let of_kind = |linked: &Linked| linked.kind == Access::Read || linked.kind == access;
-        let denied = |linked: &Linked| self.denied_from_root(linked).is_some();
+        let denied = |linked: &Linked| self.denied_from_root(linked, path).is_some();
         let mut links = self.own_links(path).filter(|linked| denied(linked)).peekable();
         let other = || {
             self.denied_by_name(path).is_some()
@@ -87,11 +91,14 @@ impl<'a> Judge<'a> {
         linked.iter().filter(move |linked| linked.own && path.starts_with(&linked.real))
     }
 
-    /// The pattern that denies what a grant leads to, counted from the root: no tree that a rule names holds that.
-    fn denied_from_root(&self, linked: &Linked) -> Option<Reason> {
-        let mut deny = self.policy.files.deny.iter().filter(|rule| rule.value.text().starts_with("**/"));
-        let by = deny.find(|rule| rule.value.matches(Path::new("/"), &linked.real))?;
-        (!self.names_itself(&linked.real, linked.kind)).then(|| Reason::denial(by))
+    /// The pattern that denies what a grant leads to, or this below it, counted from the root: no tree that a rule names holds that.
+    fn denied_from_root(&self, linked: &Linked, path: &Path) -> Option<Reason> {
+        let (root, anywhere) = (Path::new("/"), |pattern: &PathPattern| pattern.text().starts_with("**/"));
+        let mut deny = self.policy.files.deny.iter().filter(|rule| anywhere(&rule.value));
+        let by = deny.find(|rule| rule.value.matches(root, path)).map(Reason::denial);
+        let above = linked.real.parent().unwrap_or(root);
+        let by = by.or_else(|| self.emptied((above, root), path, anywhere))?;
+        (!self.names_itself(&linked.real, linked.kind)).then_some(by)
     }
 
     /// Whether a rule of the policy's own, or for reading the workspace, grants this without a link.

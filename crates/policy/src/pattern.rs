@@ -12,6 +12,9 @@ use crate::context::Context;
 use crate::diagnostic::Invalid;
 use crate::path::{check_characters, expand, first_wildcard, normal};
 
+/// Stands for whatever a directory holds: no file has such a name.
+const ANY_NAME: &str = "\u{1}";
+
 /// One pattern. What stands before the first wildcard is a plain path, the rest is matched below it, so that a
 /// wildcard character in the name of a home directory stays what it is.
 #[derive(Clone, Debug)]
@@ -102,6 +105,19 @@ impl PathPattern {
                 None => true,
             },
         }
+    }
+
+    /// Does it match whatever a directory holds? Such a directory is hidden itself, or an empty one would take new files.
+    pub fn matches_all_in(&self, workspace: &Path, directory: &Path) -> bool {
+        let last = self.glob.as_deref().and_then(|glob| glob.rsplit('/').next()).unwrap_or_default();
+        // Others end in a name, or a part of one: no question to match.
+        last.starts_with(['*', '?', '[']) && self.matches(workspace, &directory.join(ANY_NAME))
+    }
+
+    /// One that begins anywhere, counted from the root.
+    #[must_use]
+    pub fn from_root(&self) -> Option<Self> {
+        self.text.starts_with("**/").then(|| Self { base: PathBuf::from("/"), ..self.clone() })
     }
 }
 
@@ -279,6 +295,11 @@ impl PatternSet {
     /// The number of a pattern that matches this path or a directory above it, in the order they were given.
     pub fn matching(&self, path: &Path) -> Option<usize> {
         path.ancestors().find_map(|path| self.matching_itself(path))
+    }
+
+    /// The number of a pattern that matches whatever this directory holds.
+    pub fn matching_all_in(&self, directory: &Path) -> Option<usize> {
+        self.matching_itself(&directory.join(ANY_NAME))
     }
 
     /// Like [`matching`](Self::matching) for the path alone: enough in a walk that does not descend into a match.

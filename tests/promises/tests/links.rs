@@ -49,7 +49,7 @@ fn what_is_granted_or_denied_through_links_is_foretold() {
     let mut grants = named(&["to-data", "to-docs", "to-deep", "to-file", "to-env", "data/docs/deep"]);
     grants.extend(named(&["data/docs/deep/plain", "data/docs", "home/own?"]));
     let mut deny = named(&["to-deep", "to-file", "data/**/deep", "data/docs/deep/x.envz"]);
-    deny.extend(["**/docs", "**/deep", "**/*.envz"].map(str::to_owned));
+    deny.extend(["**/docs", "**/deep", "**/*.envz", "**/docs/deep/*", "**/deep/**"].map(str::to_owned));
     let mut paths =
         named(&["data/plain", "data/docs/plain", "data/docs/deep/plain", "data/docs/deep/x.envz"]);
     paths.extend(named(&["to-docs/plain", "to-deep/plain", "to-file", "to-env", "home/own/plain"]));
@@ -153,4 +153,75 @@ fn a_denial_for_a_link_is_told_with_the_line_that_opens_it() {
     let policy = format!("[files]\nread = [\"{file}\"]\nwrite = [\"{base}/to-file\"]\ndeny = [\"**/docs\"]");
     let ran = place.run(&policy, &format!("echo more >> {file}; cat {file}"));
     assert!(ran.out.is_empty() && place.read(&file).as_deref() == Some("text\n"), "{ran:?}");
+}
+
+/// Patterns count from the root below what nothing but a link leads to, as they do for that itself.
+#[test]
+fn a_pattern_denies_what_lies_below_where_only_a_link_leads() {
+    if !root() {
+        return;
+    }
+    let (place, base) = linked();
+    let file = format!("{base}/data/docs/deep/plain");
+    let cases = [
+        ("to-docs", "**/docs/**"),
+        ("to-docs", "**/docs/*"),
+        ("to-docs", "**/docs/deep"),
+        ("to-docs", "**/docs/deep/*"),
+        ("to-docs", "**/data/docs/**"),
+        ("to-data", "**/data/docs/**"),
+        ("to-data", "**/data/*/deep/plain"),
+        ("to-deep", "**/deep/**"),
+    ];
+    for (link, pattern) in cases {
+        let text = format!("[files]\nread = [\"{base}/{link}\"]\ndeny = [\"{pattern}\"]\n");
+        let ran = place.run(&text, &format!("cat {file}"));
+        assert!(ran.status != 0 && ran.out.is_empty(), "{text}{ran:?}");
+        let said = foretold(&place, &place.policy(&text), &file);
+        let rule = format!("`{pattern}` in `files.deny`");
+        assert!(said["rule"].as_str().unwrap_or_default().starts_with(&rule), "{text}{said}");
+        let claims = |list: &str| {
+            let policy = place.policy(&format!("{text}[expect]\n{list} = [\"read {file}\"]\n"));
+            place.ringfence(&["plan", "--policy", &policy, "--", "true"])
+        };
+        let plan = claims("refuse");
+        assert!(plan.status == 0 && plan.out.contains(&format!("(files.deny `{pattern}`)")), "{plan:?}");
+        assert_eq!(claims("allow").status, 125, "{text}");
+    }
+    // A rule that names what holds it has them count from there.
+    let text =
+        format!("[files]\nread = [\"{base}/to-docs\", \"{base}/data/docs\"]\ndeny = [\"**/docs/**\"]\n");
+    let ran = place.run(&text, &format!("cat {file}"));
+    assert_eq!(ran.out, "text\n", "{ran:?}");
+    assert_eq!(foretold(&place, &place.policy(&text), &file)["allowed"], true);
+}
+
+/// A directory all of which a pattern denies is hidden itself, and claims are judged so.
+#[test]
+fn a_directory_is_denied_by_a_pattern_for_all_in_it() {
+    let place = Place::in_home().in_tier(module_path!());
+    let base = place.base.path().display().to_string();
+    place.write(place.base.path().join("data/docs/plain"), "text\n");
+    place.write(place.base.path().join("data/plain"), "text\n");
+    let docs = format!("{base}/data/docs");
+    let anchored = [format!("{docs}/**"), format!("{docs}/*")].map(|pattern| (pattern, "data/docs"));
+    let cases = ["**/docs/**", "**/docs/?"].map(|pattern| (pattern.to_owned(), "data"));
+    // Also where a rule names that very directory.
+    let wider = anchored.clone().map(|(pattern, _)| (pattern, "data"));
+    for (pattern, granted) in cases.into_iter().chain(anchored).chain(wider) {
+        let text = format!("[files]\nread = [\"{base}/{granted}\"]\ndeny = [\"{pattern}\"]\n");
+        let ran = place.run(&text, &format!("cat {docs}/plain; ls {docs}"));
+        let names = if place.hosted { "plain\n" } else { "" };
+        assert!(ran.out.is_empty() || ran.out == names, "{text}{ran:?}");
+        for path in [docs.clone(), format!("{docs}/plain")] {
+            let said = foretold(&place, &place.policy(&text), &path);
+            let rule = format!("`{pattern}` in `files.deny`");
+            assert!(said["rule"].as_str().unwrap_or_default().starts_with(&rule), "{text}{said}");
+            let claims = |list: &str| {
+                let policy = place.policy(&format!("{text}[expect]\n{list} = [\"read {path}\"]\n"));
+                place.ringfence(&["plan", "--policy", &policy, "--", "true"])
+            };
+            assert_eq!((claims("refuse").status, claims("allow").status), (0, 125), "{text}{path}");
+        }
+    }
 }

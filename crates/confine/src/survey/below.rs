@@ -73,7 +73,7 @@ fn denied(policy: &Policy, root: &Path, hidden: &mut Hidden) -> io::Result<()> {
         for (path, file_type) in entries {
             let directory = file_type == FileType::Directory;
             // A directory whose every child is denied is hidden itself.
-            let below = || set.matching_itself(&path.join("\u{1}")).filter(|_| directory);
+            let below = || set.matching_all_in(&path).filter(|_| directory);
             match set.matching_itself(&path).or_else(below) {
                 Some(number) => hidden.hide_found(&path, file_type, &because(number)),
                 None if directory => pending.push(path),

@@ -125,7 +125,13 @@ impl Hidden {
         let counts = |pattern: &PathPattern| {
             pattern.base(Path::new("")).is_absolute() || !named && pattern.text().starts_with("**/")
         };
-        let denies = |pattern: &&PathPattern| counts(pattern) && pattern.matches(root, &place.real);
+        let emptied = |pattern: &PathPattern| {
+            let whole = !named && place.kind == Kind::Directory && pattern.text().starts_with("**/");
+            whole && pattern.matches_all_in(root, &place.real)
+        };
+        let denies = |pattern: &&PathPattern| {
+            counts(pattern) && pattern.matches(root, &place.real) || emptied(pattern)
+        };
         if let Some(pattern) = deny.iter().find(denies) {
             self.hide(&place.real, &format!("{DENIED}`{}`", pattern.text()));
         }

@@ -1,5 +1,6 @@
 //! What exists of the paths that are to be hidden or protected.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ringfence_plan::{DENIED, Invoker, Kind, Marked, Place, Refused, Survey};
@@ -74,7 +75,7 @@ pub(super) fn mark(
     }
     for rule in policy.files.deny.iter().filter(|rule| rule.value.literal().is_none()) {
         let base = rule.value.base(&workspace);
-        if rule.value.matches(&workspace, &base.join("\u{1}"))
+        if rule.value.matches_all_in(&workspace, &base)
             && let Ok(place) = resolve(&base, false)
         {
             hidden.bar(&place, &format!("{DENIED}`{}`", rule.value.text()));
@@ -242,13 +243,13 @@ fn wild(list: &[Rule<PathPattern>]) -> Vec<PathPattern> {
 }
 
 /// Hides what grants lead to and patterns deny: files that are named by themselves, and what lies where links lead. Returns what was
-/// found of the grants; of each whether the policy's own author wrote it, and its list. `workspace`: where it is shown.
+/// found of directories. `workspace`: where it is shown.
 fn denied_grants<'a>(
     policy: &Policy,
     workspace: Option<&Path>,
     of: impl Fn(bool) -> &'a Vec<PathPattern>,
     hidden: &mut Hidden,
-) -> Vec<(Place, bool, usize)> {
+) -> Vec<Tree> {
     let files = &policy.files;
     let lists = [&files.read, &files.exec, &files.write].into_iter().enumerate();
     let rules = lists.flat_map(|(list, rules)| rules.iter().map(move |rule| (list, rule)));
@@ -260,6 +261,7 @@ fn denied_grants<'a>(
     for (place, own, _) in found.iter().filter(|(place, ..)| place.kind != Kind::Directory) {
         hidden.hide_file(place, of(*own));
     }
+    let mut only_linked = BTreeSet::new();
     for (place, own, list) in found.iter().filter(|(place, ..)| !place.links.is_empty()) {
         // A grant by a link takes nothing away from one that needs none.
         let names = |(other, own, of): &(Place, bool, usize)| {
@@ -269,8 +271,25 @@ fn denied_grants<'a>(
         let named = found.iter().any(names)
             || *list == READ && workspace.is_some_and(|workspace| place.real.starts_with(workspace));
         hidden.hide_linked(place, of(*own), named);
+        if !named && *own {
+            only_linked.insert(place.real.clone());
+        }
     }
-    found
+    let directories = found.into_iter().filter(|(place, ..)| place.kind == Kind::Directory);
+    let tree = |(place, own, _): (Place, bool, usize)| {
+        let from_root = only_linked.contains(&place.real);
+        Tree { root: place.real, own, from_root }
+    };
+    directories.map(tree).collect()
+}
+
+/// A tree that is walked.
+struct Tree {
+    root: PathBuf,
+    /// The policy's own author granted it: patterns that begin anywhere count in it.
+    own: bool,
+    /// Nothing but a link leads there: they count from the root.
+    from_root: bool,
 }
 
 /// The first of the lists of `files`; what the others grant can be read too.
@@ -300,18 +319,15 @@ fn walk_patterns(
         let bases = everywhere.iter().map(|pattern| pattern.base(root));
         bases.into_iter().any(|base| base.starts_with(root) || root.starts_with(&base))
     };
-    let mut roots: Vec<(PathBuf, bool)> = found
-        .into_iter()
-        .map(|(place, own, _)| (place, own))
-        .filter(|(place, _)| place.kind == Kind::Directory && shown.covers(&place.real))
-        .filter(|(place, own)| *own || meets(&place.real))
-        .map(|(place, own)| (place.real, own))
-        .collect();
+    let mut trees = found;
+    trees.retain(|tree| shown.covers(&tree.root) && (tree.own || meets(&tree.root)));
     if shown.is(workspace) {
-        roots.push((workspace.to_path_buf(), true));
+        trees.push(Tree { root: workspace.to_path_buf(), own: true, from_root: false });
     }
-    for (root, own) in roots {
-        let deny = of(own);
+    let counted: Vec<PathPattern> =
+        deny.iter().map(|pattern| pattern.from_root().unwrap_or_else(|| pattern.clone())).collect();
+    for Tree { root, own, from_root } in trees {
+        let deny = if from_root && own { &counted } else { of(own) };
         // Relative patterns count from the tree they are looked for in.
         let set = |list: &[PathPattern]| {
             PatternSet::new(list, &root).map_err(|error| {
@@ -320,9 +336,11 @@ fn walk_patterns(
         };
         let (deny_set, protect_set) = (set(deny)?, set(&protect)?);
         let is_workspace = root == workspace;
-        for pattern in deny {
+        for pattern in of(own) {
             let base = pattern.base(&root);
-            if base != root && base.is_dir() && pattern.matches(&root, &base.join("\u{1}")) {
+            // Of a tree that a rule grants, too; the workspace itself stays.
+            let elsewhere = base != root || !is_workspace && pattern.base(Path::new("")).is_absolute();
+            if elsewhere && base.is_dir() && pattern.matches_all_in(&root, &base) {
                 hidden.hide(&base, &format!("{DENIED}`{}`", pattern.text()));
             }
         }
@@ -334,7 +352,7 @@ fn walk_patterns(
             .collect();
         let unread = walk(&root, &wanted, Some(store), &mut |path, file_type| {
             // A directory whose every child is denied is hidden itself, or an empty one would take new files.
-            let all_below = || deny_set.matching_itself(&path.join("\u{1}"));
+            let all_below = || deny_set.matching_all_in(path);
             let directory = file_type == FileType::Directory;
             if let Some(number) =
                 deny_set.matching_itself(path).or_else(|| if directory { all_below() } else { None })
