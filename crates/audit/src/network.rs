@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ringfence_policy::{Destination, HOST, HostPattern, Origin, Policy, Protocol, Rule, Verb};
+use ringfence_policy::{Destination, HOST, HostPattern, HttpRule, Origin, Policy, Protocol, Rule, Verb};
 
 use crate::data::{self, Kind, hosts};
 use crate::finding::{Found, Level};
@@ -153,12 +153,16 @@ fn reads_only(destination: &Destination) -> bool {
 fn named(name: &str, rule: &Rule<Destination>, found: &mut Found) {
     let at = Some(&rule.origin);
     if name == HOST {
+        let bounded = |http: &HttpRule| !http.methods.is_empty() || !http.paths.is_empty();
+        if rule.value.http.as_ref().is_some_and(bounded) {
+            return;
+        }
         found.add(
             &rules::EGRESS_LOOPBACK,
             at,
             format!("port {} of the host's loopback can be reached", rule.value.endpoint.port),
             "services on loopback often trust whoever reaches them, and may lead further",
-            "let the service ask for a password, or name what requests may be: `methods`, `paths`",
+            "let the service ask for a password, or name what requests may be: `protocol = \"http\"`, `methods`, `paths`",
         );
         return;
     }

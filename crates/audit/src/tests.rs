@@ -87,6 +87,7 @@ fn egress_is_ranked() {
     for host in [
         "{ host = \"api.github.com\", methods = [\"GET\"] }",
         "{ host = \"api.github.com\", methods = [\"POST\"], paths = [\"/repos/me/**\"] }",
+        "{ host_loopback = 5432, protocol = \"http\", methods = [\"GET\"], paths = [\"/a\"] }",
         "\"10.1.2.3\"",
         "\"notpastebin.com\"",
         "\"bucket.s3.amazonaws.com\"",

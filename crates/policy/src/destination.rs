@@ -194,47 +194,30 @@ impl Destination {
             Some(bytes) => Some(size(&bytes.value).map_err(|invalid| invalid.at(bytes.place))?),
             None => None,
         };
-        if let Some(port) = &table.host_loopback {
-            let port = parse_port("network.allow", &port.value.to_string())
-                .map_err(|invalid| invalid.at(port.place))?;
-            if port == NAMES {
-                return Err(for_names("host_loopback", place));
-            }
-            let endpoint = Endpoint { host: HostPattern::Name(HOST.to_owned()), port };
-            return Ok(Self { endpoint, protocol: Protocol::Tcp, http: None, bytes_out, closed: false });
-        }
-        let Some(host) = &table.host else {
-            return Err(Problem::new(place, "a network rule needs a `host`"));
-        };
-        let endpoint = match &table.port {
-            Some(port) => {
-                let number = parse_port("network.allow", &port.value.to_string())
-                    .map_err(|invalid| invalid.at(port.place))?;
-                HostPattern::parse(&host.value).map(|host| Endpoint { host, port: number })
-            }
-            None => Endpoint::parse(&host.value),
-        };
-        let endpoint = endpoint.map_err(|invalid| invalid.at(host.place))?;
-        let tls = table.tls.as_ref().filter(|tls| tls.value).map(|_| Protocol::Tls);
-        let word = match &table.protocol {
+        let own = match &table.host_loopback {
+            Some(port) => Some(loopback(table, port, place)?),
             None => None,
-            Some(word) => match Protocol::WORDS.iter().find(|(own, _)| *own == word.value) {
-                Some((_, protocol)) => Some(*protocol),
-                None => {
-                    let title = format!("the protocol `{}` is not known", word.value);
-                    let known = quoted(&Protocol::WORDS.map(|(word, _)| word));
-                    return Err(Problem::new(word.place, title).help(format!("write one of {known}")));
-                }
-            },
         };
-        if let (Some(Protocol::Tls), Some(other)) = (tls, word)
-            && other != Protocol::Tls
-        {
-            let title = format!("`tls = true` and `protocol = \"{}\"` contradict each other", other.word());
-            return Err(Problem::new(place, title).help("remove one of the two".to_owned()));
-        }
+        let protocol = spoken(table, place)?;
         let mut http = requests(table)?;
-        let destination = Self::of(endpoint, tls.or(word), place)?;
+        let destination = match own {
+            // Many services speak no HTTP, whatever their port.
+            Some(endpoint) => Self {
+                endpoint,
+                protocol: protocol.unwrap_or(Protocol::Tcp),
+                http: None,
+                bytes_out: None,
+                closed: false,
+            },
+            None => Self::of(named(table, place)?, protocol, place)?,
+        };
+        if let Some(tls) =
+            table.tls.as_ref().filter(|tls| !tls.value && destination.protocol == Protocol::Tls)
+        {
+            let title = format!("`tls = false`, and what is spoken at `{}` is TLS", destination.endpoint);
+            let help = "write what is spoken there, `protocol = \"tcp\"`, or remove it";
+            return Err(Problem::new(tls.place, title).help(help.to_owned()));
+        }
         if http.is_some() && !destination.protocol.has_requests() {
             let title = format!("what requests to `{}` may be is known only of HTTP", destination.endpoint);
             let help = "write `protocol = \"http\"`, or remove what the rule says of requests";
@@ -284,12 +267,67 @@ impl Destination {
     }
 }
 
+/// The port of a service of the host; it has no other, and no host.
+fn loopback(table: &NetworkTableRule, own: &At<i64>, place: Place) -> Result<Endpoint, Problem> {
+    let port =
+        parse_port("network.allow", &own.value.to_string()).map_err(|invalid| invalid.at(own.place))?;
+    if let Some(other) = &table.port {
+        let title = "`port` says nothing beside `host_loopback`, which is the port itself";
+        return Err(Problem::new(other.place, title).help("remove `port`".to_owned()));
+    }
+    if port == NAMES {
+        return Err(for_names("host_loopback", place));
+    }
+    Ok(Endpoint { host: HostPattern::Name(HOST.to_owned()), port })
+}
+
+/// The host and the port of a rule.
+fn named(table: &NetworkTableRule, place: Place) -> Result<Endpoint, Problem> {
+    let Some(host) = &table.host else {
+        return Err(Problem::new(place, "a network rule needs a `host`"));
+    };
+    let endpoint = match &table.port {
+        Some(port) => {
+            let number = parse_port("network.allow", &port.value.to_string())
+                .map_err(|invalid| invalid.at(port.place))?;
+            HostPattern::parse(&host.value).map(|host| Endpoint { host, port: number })
+        }
+        None => Endpoint::parse(&host.value),
+    };
+    endpoint.map_err(|invalid| invalid.at(host.place))
+}
+
+/// What a rule says is spoken there; `None`: nothing.
+fn spoken(table: &NetworkTableRule, place: Place) -> Result<Option<Protocol>, Problem> {
+    let tls = table.tls.as_ref().filter(|tls| tls.value).map(|_| Protocol::Tls);
+    let word = match &table.protocol {
+        None => None,
+        Some(word) => match Protocol::WORDS.iter().find(|(own, _)| *own == word.value) {
+            Some((_, protocol)) => Some(*protocol),
+            None => {
+                let title = format!("the protocol `{}` is not known", word.value);
+                let known = quoted(&Protocol::WORDS.map(|(word, _)| word));
+                return Err(Problem::new(word.place, title).help(format!("write one of {known}")));
+            }
+        },
+    };
+    if let (Some(Protocol::Tls), Some(other)) = (tls, word)
+        && other != Protocol::Tls
+    {
+        let title = format!("`tls = true` and `protocol = \"{}\"` contradict each other", other.word());
+        return Err(Problem::new(place, title).help("remove one of the two".to_owned()));
+    }
+    Ok(tls.or(word))
+}
+
 /// What a rule says of requests; `None`: nothing.
 fn requests(table: &NetworkTableRule) -> Result<Option<HttpRule>, Problem> {
-    let websocket = table.websocket.as_ref().is_some_and(|at| at.value);
-    if table.methods.is_none() && table.paths.is_none() && table.request_size.is_none() && !websocket {
+    // `websocket = false` is seen to only where requests are.
+    let said = table.methods.is_some() || table.paths.is_some() || table.request_size.is_some();
+    if !said && table.websocket.is_none() {
         return Ok(None);
     }
+    let websocket = table.websocket.as_ref().is_some_and(|at| at.value);
     let mut rule = HttpRule { websocket, ..HttpRule::default() };
     if let Some(most) = &table.request_size {
         rule.size(&most.value).map_err(|invalid| invalid.at(most.place))?;
@@ -362,8 +400,29 @@ pub(crate) fn block(host: &HostPattern) -> Option<(IpAddr, u8)> {
     }
 }
 
-/// Reads the path of a socket of the host; it must not equal root there.
-pub(crate) fn socket(unix: &At<String>, scope: &Scope<'_>) -> Result<PathBuf, Problem> {
+/// Reads the path of a socket of the host; it must not equal root there. Bytes alone are carried, and nothing is looked at or counted.
+pub(crate) fn socket(
+    table: &NetworkTableRule,
+    unix: &At<String>,
+    scope: &Scope<'_>,
+) -> Result<PathBuf, Problem> {
+    for (key, place) in [
+        ("port", table.port.as_ref().map(|at| at.place)),
+        ("protocol", table.protocol.as_ref().map(|at| at.place)),
+        ("tls", table.tls.as_ref().map(|at| at.place)),
+        ("methods", table.methods.as_ref().map(|at| at.place)),
+        ("paths", table.paths.as_ref().map(|at| at.place)),
+        ("request_size", table.request_size.as_ref().map(|at| at.place)),
+        ("websocket", table.websocket.as_ref().map(|at| at.place)),
+        ("inspect", table.inspect.as_ref().map(|at| at.place)),
+        ("bytes_out", table.bytes_out.as_ref().map(|at| at.place)),
+    ] {
+        if let Some(place) = place {
+            let title =
+                format!("`{key}` cannot be held for a unix socket: its bytes are carried as they are");
+            return Err(Problem::new(place, title).help(format!("remove `{key}`")));
+        }
+    }
     let path = absolute(&unix.value, scope).map_err(|invalid| invalid.at(unix.place))?;
     match engine_socket(&path, scope.context) {
         Some(invalid) => Err(invalid.at(unix.place)),

@@ -307,14 +307,10 @@ impl Merged {
         if let Some(list) = &written.allow {
             self.lists.insert("network.allow", list.place);
             for entry in list.value.iter().filter(|entry| later::now(&entry.value)) {
-                if let Some(unix) = unix_of(&entry.value) {
-                    if let NetworkRule::Table(table) = &entry.value
-                        && let Some(bytes) = &table.bytes_out
-                    {
-                        let title = "bytes to a unix socket are not counted by this build";
-                        report.push(Problem::new(bytes.place, title).help("remove `bytes_out`".to_owned()));
-                    }
-                    match destination::socket(unix, scope) {
+                if let NetworkRule::Table(table) = &entry.value
+                    && let Some(unix) = &table.unix
+                {
+                    match destination::socket(table, unix, scope) {
                         Ok(path) => self.unix.push(entry.with(path)),
                         Err(problem) => report.push(problem),
                     }
@@ -511,13 +507,6 @@ impl Merged {
             home: home.to_owned(),
             origins,
         }
-    }
-}
-
-fn unix_of(rule: &NetworkRule) -> Option<&At<String>> {
-    match rule {
-        NetworkRule::Table(table) => table.unix.as_ref(),
-        NetworkRule::Text(_) => None,
     }
 }
 

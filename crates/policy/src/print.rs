@@ -81,23 +81,17 @@ impl Printer<'_> {
             self.line("allow", " = [");
             for rule in &network.allow {
                 let Endpoint { host, port } = &rule.value.endpoint;
-                if *host == HostPattern::Name(HOST.to_owned()) {
-                    let budget = rule
-                        .value
-                        .bytes_out
-                        .map(|most| format!(", bytes_out = \"{most}B\""))
-                        .unwrap_or_default();
-                    self.line("  ", &format!("{{ host_loopback = {port}{budget} }}, # from {}", rule.origin));
-                    continue;
-                }
-                let (host, word) = (quoted(&host.to_string()), rule.value.protocol.word());
+                let word = rule.value.protocol.word();
+                let place = if *host == HostPattern::Name(HOST.to_owned()) {
+                    format!("host_loopback = {port}")
+                } else {
+                    format!("host = {}, port = {port}", quoted(&host.to_string()))
+                };
                 let requests = rule.value.http.as_ref().map(requests).unwrap_or_default();
                 let budget =
                     rule.value.bytes_out.map(|most| format!(", bytes_out = \"{most}B\"")).unwrap_or_default();
                 let inspect = if rule.value.closed { ", inspect = false" } else { "" };
-                let text = format!(
-                    "{{ host = {host}, port = {port}, protocol = \"{word}\"{requests}{budget}{inspect} }}"
-                );
+                let text = format!("{{ {place}, protocol = \"{word}\"{requests}{budget}{inspect} }}");
                 self.line("  ", &format!("{text}, # from {}", rule.origin));
             }
             for rule in &network.unix {
@@ -411,6 +405,10 @@ fn keyring(attributes: &BTreeMap<String, String>) -> String {
 }
 
 fn requests(rule: &HttpRule) -> String {
+    // Looked into, and bounded in nothing else.
+    if *rule == HttpRule::default() {
+        return ", websocket = false".to_owned();
+    }
     let list = |key: &str, words: Vec<String>| {
         if words.is_empty() { String::new() } else { format!(", {key} = [{}]", words.join(", ")) }
     };

@@ -257,7 +257,7 @@ impl Explanation {
         self.ways += 1;
         if self.kind != "decoy" {
             self.rule = format!(
-                "{} more ways, too many to be told of one by one (`ringfence logs` has them)",
+                "{} more ways, too many to be told of one by one (the run's `events.jsonl` has them, below `$XDG_STATE_HOME/ringfence/runs/`)",
                 self.ways
             );
             self.caution = None;

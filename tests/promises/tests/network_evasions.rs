@@ -190,6 +190,68 @@ fn no_rule_is_about_the_port_of_names() {
     assert!(told.out.contains("53") && !told.out.contains("allow = "), "{told:?}");
 }
 
+#[test]
+fn what_a_rule_says_of_a_service_of_the_host_holds() {
+    let rule = "allow = [{ host_loopback = 8000, protocol = \"http\", methods = [\"GET\", \"POST\"], paths = [\"/a\"], request_size = \"10B\" }]";
+    for tier in ["namespace", "landlock"] {
+        let world = World::new().in_tier(tier);
+        let script = r#"
+U=http://host.ringfence.internal:8000
+ask() { name=$1; shift; echo "$name $(curl -sm9 -o got -w '%{http_code}' "$@")"; }
+ask fine $U/a; cat got
+ask method -X DELETE $U/a; ask path $U/other; ask host -H 'Host: localhost' $U/a
+ask small -d 0123456789 $U/a; ask large -d 0123456789x $U/a
+ask upgrade -H 'Connection: Upgrade' -H 'Upgrade: websocket' $U/a
+python3 - <<'END'
+import socket
+s = socket.create_connection(("host.ringfence.internal", 8000), 9); s.sendall(b"* no HTTP\r\n\r\n"); print("other", s.recv(12)[9:])
+END"#;
+        let outcome = world.run(rule, script);
+        let found = "fine 200\nLOOPBACK host=host.ringfence.internal:8000 path=/a";
+        assert!(outcome.out.starts_with(found), "{tier}: {outcome:?}");
+        for line in ["method 403", "path 403", "host 403", "large 403", "upgrade 403", "other b'400'"] {
+            assert!(outcome.out.contains(line), "{tier}: {line}: {outcome:?}");
+        }
+        assert!(!outcome.out.contains("small 403"), "{tier}: {outcome:?}");
+        assert!(world.refused("host.ringfence.internal", 8000, "DELETE /a"), "{tier}: {:#?}", world.events());
+        let remedies =
+            world.events().iter().any(|event| event["detail"]["remedy"].to_string().contains("allow"));
+        assert!(!remedies, "{tier}: the rule would fall: {:#?}", world.events());
+        let policy = world.policy(rule);
+        let foretold = |method: &str, path: &str| {
+            let url = format!("--url http://host.ringfence.internal:8000{path} --method {method}");
+            world.host(&format!("\"$RF\" explain --policy {policy} {url}")).out
+        };
+        assert!(foretold("GET", "/a").contains("allowed"), "{}", foretold("GET", "/a"));
+        for (method, path) in [("DELETE", "/a"), ("GET", "/other")] {
+            let told = foretold(method, path);
+            assert!(told.contains("refused") && !told.contains("allow = "), "{told}");
+        }
+        let told = world.host(&format!("\"$RF\" check --policy {policy}"));
+        assert!(
+            !told.out.contains("host's loopback can be reached"),
+            "what is bounded is no finding: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_rule_says_of_addresses_and_of_a_pattern_holds() {
+    let bound = "port = 80, methods = [\"GET\"], paths = [\"/a\"]";
+    let rule = format!(
+        "allow = [{{ host = \"203.0.113.0/28\", {bound} }}, {{ host = \"*.wild.example\", {bound} }}]"
+    );
+    for tier in ["namespace", "landlock"] {
+        let script = r#"
+for to in 203.0.113.10 www.wild.example; do
+  for ask in "GET a" "DELETE a" "GET other"; do set -- $ask; echo "$to $ask $(curl -sm9 -o got -w '%{http_code}' -X $1 http://$to/$2)"; done
+done"#;
+        let outcome = World::new().in_tier(tier).run(&rule, script);
+        let found = |to| format!("{to} GET a 200\n{to} DELETE a 403\n{to} GET other 403\n");
+        assert_eq!(outcome.out, found("203.0.113.10") + &found("www.wild.example"), "{tier}: {outcome:?}");
+    }
+}
+
 /// Answers by the path that is asked for.
 const ODD: &str = r#"
 cat > odd.py <<'END'

@@ -43,6 +43,13 @@ fn a_bad_value_gets_its_own_error_first() {
         ("[network]\nallow = [{ host = \"a.example\", bytes_out = \"1\" }]", "unit is missing"),
         ("[network]\nallow = [{ host = \"a.example\", protocol = \"gopher\" }]", "not known"),
         ("[network]\nallow = [{ host_loopback = 70000 }]", "not a port"),
+        ("[network]\nallow = [{ host_loopback = 80, port = 90 }]", "remove `port`"),
+        ("[network]\nallow = [{ host_loopback = 80, protocol = \"nonsense\" }]", "not known"),
+        ("[network]\nallow = [{ host_loopback = 80, methods = [\"GET\"] }]", "write `protocol = \"http\"`"),
+        ("[network]\nallow = [{ host_loopback = 80, inspect = true }]", "is not TLS"),
+        ("[network]\nallow = [{ host_loopback = 80, tls = true, protocol = \"http\" }]", "contradict"),
+        ("[network]\nallow = [{ host = \"a.example\", tls = false }]", "remove it"),
+        ("[network]\nallow = [{ host = \"a.example:8080\", websocket = false }]", "known only of HTTP"),
         ("[network]\nallow = [\"localhost:5432\"]", "write `{ host_loopback = 5432 }`"),
         ("[network]\nallow = [\"*.ringfence.internal:80\"]", "write `{ host_loopback = 80 }`"),
         ("[network]\ndeny = [\"*\"]", "a star stands only"),
@@ -98,4 +105,23 @@ fn what_already_holds_is_accepted() {
          [runtime]\nuser_namespaces = false\ndebug = []\nio_uring = false\nterminal = \"raw\"\n\
          [step]\n[approvals]\non_refusal = \"fail\"\ngrantable = { read = [], hosts = [] }\n[expect]\n",
     );
+}
+
+#[test]
+fn nothing_is_said_of_a_socket_that_is_not_held() {
+    for (key, value) in [
+        ("port", "80"),
+        ("protocol", "\"http\""),
+        ("tls", "true"),
+        ("methods", "[\"GET\"]"),
+        ("paths", "[\"/a\"]"),
+        ("request_size", "\"1KiB\""),
+        ("websocket", "false"),
+        ("inspect", "true"),
+        ("bytes_out", "\"1KiB\""),
+    ] {
+        let found = bad(&format!("[network]\nallow = [{{ unix = \"/run/x.sock\", {key} = {value} }}]"));
+        assert!(found.contains(&format!("`{key}` cannot be held for a unix socket")), "{found}");
+        assert!(found.contains(&format!("remove `{key}`")), "{found}");
+    }
 }

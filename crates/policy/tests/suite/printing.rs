@@ -116,3 +116,23 @@ fn hostile_names_of_sources_stay_comments() {
     let printed = print_merged(&policy);
     assert!(!printed.contains('\u{1b}') && !printed.contains("\nread = [\"/\"]"), "{printed}");
 }
+
+#[test]
+fn what_is_said_of_a_service_of_the_host_is_read_back() {
+    for rule in [
+        "{ host_loopback = 80 }",
+        "{ host_loopback = 80, protocol = \"http\", methods = [\"GET\"], paths = [\"/a\"], request_size = \"10B\" }",
+        "{ host_loopback = 80, tls = true, inspect = true, bytes_out = \"1KiB\" }",
+        "{ host_loopback = 80, protocol = \"http\", websocket = true }",
+        "{ host = \"a.example\", inspect = true }",
+        "{ host = \"a.example:80\", websocket = false }",
+    ] {
+        let policy = good(&format!("[network]\nallow = [{rule}]"));
+        let printed = print_merged(&policy);
+        let (_, text) = printed.split_once("version = 1").unwrap();
+        let allow = |policy: &Policy| -> Vec<_> {
+            policy.network.allow.iter().map(|rule| rule.value.clone()).collect()
+        };
+        assert_eq!(allow(&good(text)), allow(&policy), "{printed}");
+    }
+}

@@ -44,6 +44,7 @@ fn many_reasons_are_summed_up_and_outcomes_are_told_apart() {
     let more = of("let through")[WAYS];
     assert_eq!((more.ways, more.times), (13, 14));
     assert!(more.rule.starts_with("13 more ways") && more.remedy.is_empty(), "{}", more.rule);
+    assert!(more.rule.contains("`events.jsonl`"), "{}", more.rule);
     assert_eq!((of("refused")[0].rule.as_str(), of("refused")[0].times), ("another", 1));
 }
 
