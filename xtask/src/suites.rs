@@ -93,7 +93,7 @@ const ONCE: [&str; 22] = [
 ];
 
 /// The same of whole modules: what is read of words, asked of somebody, and said to servers.
-const WORDS: [&str; 25] = [
+const WORDS: [&str; 26] = [
     "asked",
     "asked_anew",
     "asked_at_terminal",
@@ -119,6 +119,7 @@ const WORDS: [&str; 25] = [
     "terminal",
     "words",
     "commands_shells",
+    "commands_words",
 ];
 
 /// What runs alike whoever runs it.
