@@ -114,7 +114,7 @@ impl CommandPattern {
     }
 
     /// The program without a directory.
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.program.rsplit('/').next().unwrap_or_default()
     }
 
@@ -214,8 +214,8 @@ impl CommandPattern {
         let read = place.read.filter(|_| how == As::Deny);
         let named = items.iter().position(|item| matches!(item, Item::Word(_)));
         let may_be = |number: usize, at: usize, word: &Word| {
-            let read = read.and_then(|read| read.at(at, named == Some(number)));
-            read.is_some_and(|read| word.is_among(read, place))
+            let own = read.and_then(|line| Some((line.verb(), line.at(at, named == Some(number))?)));
+            own.is_some_and(|(verb, read)| word.is_among(verb, read, place))
         };
         // Behind a command of git's a denial looks past options too: `git-lfs push` and `git lfs push` are one.
         let git = how == As::Deny && self.name() == "git";

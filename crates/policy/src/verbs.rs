@@ -38,6 +38,8 @@ pub(crate) struct Verb {
     deep: bool,
     #[serde(default)]
     camel: bool,
+    #[serde(default)]
+    fold: bool,
     why: String,
     /// How the same is done where it is refused; `WORD` stands for the word.
     #[serde(default)]
@@ -69,7 +71,7 @@ pub(crate) struct Readings {
 pub(crate) struct Line {
     /// By their place.
     words: BTreeMap<usize, Rc<Readings>>,
-    deep: bool,
+    verb: &'static Verb,
 }
 
 fn list() -> &'static [Verb] {
@@ -78,7 +80,8 @@ fn list() -> &'static [Verb] {
         let read = toml::from_str::<List>(include_str!("verbs.toml"));
         let mut verbs = read.map(|list| list.verb).unwrap_or_default();
         for verb in &mut verbs {
-            let aliases = verb.aliases.iter().filter_map(|alias| alias.split(' ').next());
+            // What an alias means is a command, in the list of these or not.
+            let aliases = verb.aliases.iter().flat_map(|alias| alias.split(' '));
             let names = verb.commands.iter().map(String::as_str).chain(aliases);
             verb.own = names.map(|name| (name.to_owned(), verb.named(name))).collect();
         }
@@ -109,8 +112,8 @@ impl Verb {
     }
 
     /// What the words of a command line may be read as.
-    pub(crate) fn line(&self, arguments: &[&[u8]]) -> Line {
-        Line { words: self.readings(arguments), deep: self.deep }
+    pub(crate) fn line(&'static self, arguments: &[&[u8]]) -> Line {
+        Line { words: self.readings(arguments), verb: self }
     }
 
     fn readings(&self, arguments: &[&[u8]]) -> BTreeMap<usize, Rc<Readings>> {
@@ -123,8 +126,7 @@ impl Verb {
         let mut found = BTreeMap::new();
         for at in places {
             let Some(word) = arguments.get(at) else { continue };
-            let reading = || std::str::from_utf8(word).map(|word| self.reading(word)).unwrap_or_default();
-            let one = read.entry(word).or_insert_with(|| Rc::new(reading()));
+            let one = read.entry(word).or_insert_with(|| Rc::new(self.reading(word)));
             if **one != Readings::default() {
                 found.insert(at, Rc::clone(one));
             }
@@ -132,14 +134,17 @@ impl Verb {
         found
     }
 
-    fn reading(&self, word: &str) -> Readings {
-        if word.is_empty() || word.starts_with('-') {
+    fn reading(&self, word: &[u8]) -> Readings {
+        if word.is_empty() || word.starts_with(b"-") {
             return Readings::default();
         }
         if self.reads == Reads::Corrected {
             return Readings { words: self.corrected(word), begins: None };
         }
+        // No name of the others' has a letter that is none.
+        let Ok(word) = std::str::from_utf8(word) else { return Readings::default() };
         let word = if self.camel { dashed(word) } else { Cow::Borrowed(word) };
+        let word = if self.fold { Cow::Owned(word.to_lowercase()) } else { word };
         let exact = self.own.get(&*word);
         if exact.is_some() || self.reads != Reads::Short {
             return Readings { words: exact.cloned().unwrap_or_default(), begins: None };
@@ -147,6 +152,16 @@ impl Verb {
         let from = self.own.range::<str, _>((Bound::Included(&*word), Bound::Unbounded));
         let words = from.take_while(|(own, _)| own.starts_with(&*word)).flat_map(|(_, names)| names.clone());
         Readings { words: words.collect(), begins: Some(word.into_owned()) }
+    }
+
+    /// The words that one of a denial means: it may be cut short, too.
+    pub(crate) fn meant(&self, word: &[u8]) -> Vec<String> {
+        self.reading(word).words
+    }
+
+    /// Whether what is read so may be what a denial says.
+    pub(crate) fn means(&self, read: &Readings, word: &[u8]) -> bool {
+        read.means(word) || self.meant(word).iter().any(|own| read.means(own.as_bytes()))
     }
 
     /// Every name of what a name means.
@@ -158,13 +173,13 @@ impl Verb {
     }
 
     /// The commands that a word which is none may be corrected to (help.c of git).
-    fn corrected(&self, word: &str) -> Vec<String> {
+    fn corrected(&self, word: &[u8]) -> Vec<String> {
         const FLOOR: usize = 7;
-        let begun = || self.common.iter().any(|own| own.starts_with(word));
-        if word.len() > LONGEST || self.commands.iter().any(|own| own == word) || begun() {
+        let begun = || self.common.iter().any(|own| own.as_bytes().starts_with(word));
+        if word.len() > LONGEST || self.commands.iter().any(|own| own.as_bytes() == word) || begun() {
             return Vec::new();
         }
-        let near = |own: &str| distance(word.as_bytes(), own.as_bytes());
+        let near = |own: &str| distance(word, own.as_bytes());
         let sure: Vec<(&str, usize)> = self.sure.iter().map(|own| (own.as_str(), near(own))).collect();
         let nearest = |own: &&String| {
             let own_distance = near(own);
@@ -206,16 +221,20 @@ impl Verb {
     /// The word of a command line that is not what an entry says, if it is read as that.
     pub(crate) fn misread<'a>(&self, arguments: &[&'a [u8]], meant: &[u8]) -> Option<&'a [u8]> {
         let read = self.readings(arguments);
-        let mut others = read.into_iter().filter(|(_, read)| read.means(meant));
+        let mut others = read.into_iter().filter(|(_, read)| self.means(read, meant));
         let at = others.next().map(|(at, _)| at)?;
         arguments.get(at).copied().filter(|word| *word != meant)
     }
 }
 
 impl Line {
+    pub(crate) fn verb(&self) -> &'static Verb {
+        self.verb
+    }
+
     /// What a word may be, that of the command itself (`first`) or one behind it.
     pub(crate) fn at(&self, at: usize, first: bool) -> Option<&Readings> {
-        self.words.get(&at).filter(|_| first || self.deep).map(Rc::as_ref)
+        self.words.get(&at).filter(|_| first || self.verb.deep).map(Rc::as_ref)
     }
 
     /// What is found under the words that the command may be.
@@ -362,6 +381,32 @@ mod tests {
         ] {
             assert!(!means(program, word, command), "{program} {word}");
         }
+    }
+
+    /// Bytes, not letters, are what git counts; and a denial may be written short itself.
+    #[test]
+    fn a_denial_means_what_its_own_word_means() {
+        let denied = |program: &str, arguments: &[&[u8]], entry: &str| {
+            let verb = of([program.as_bytes()]).unwrap();
+            verb.readings(arguments).values().any(|read| verb.means(read, entry.as_bytes()))
+        };
+        assert!(denied("git", &[b"push\xff"], "push") && denied("git", &[b"pu\xe9sh"], "push"));
+        for (program, word, entry) in [
+            ("ip", "delete", "del"),
+            ("ip", "list", "show"),
+            ("ip", "address", "addr"),
+            ("ip", "change", "set"),
+            ("ip", "ch", "set"),
+            ("svn", "commit", "ci"),
+            ("pnpm", "install", "i"),
+            ("tc", "q", "qdisc"),
+            ("gem", "PUSH", "push"),
+            ("gem", "Pu", "push"),
+            ("npm", "publish", "pub"),
+        ] {
+            assert!(denied(program, &[word.as_bytes()], entry), "{program} {word} {entry}");
+        }
+        assert!(!denied("ip", &[b"link"], "addr") && !denied("svn", &[b"update"], "ci"));
     }
 
     #[test]

@@ -74,6 +74,11 @@ fn a_denial_holds_for_a_word_that_git_corrects() {
         let outcome = start(&place, policy, words);
         assert!(denied(&outcome), "{words:?}: {outcome:?}");
     }
+    // Bytes that are no letters, too.
+    let script =
+        r"for word in $'push\xff' $'pu\xe9sh'; do git $word ../b.git HEAD:refs/heads/x; echo $?; done";
+    let outcome = start(&place, policy, &["bash", "-c", script]);
+    assert_eq!(outcome.out, "126\n126\n", "{outcome:?}");
     assert_ne!(start(&place, policy, &["git", "tt", "v1"]).status, 0);
     let told = explained(&place, policy, "git tga v1");
     assert!(told.contains("refused: `git tag` in `commands.deny`") && told.contains("for `tga`"), "{told}");
@@ -162,4 +167,21 @@ fn a_denial_holds_for_a_word_that_is_cut_short_or_another_name() {
         assert!(denied(&outcome), "{words:?}: {outcome:?}");
     }
     assert_eq!(start(&place, &policy, &[&format!("{far}/ip"), "l", "show"]).out, "l show\n");
+}
+
+/// A denial may be written short, or by another name, itself.
+#[test]
+fn a_denial_means_what_its_own_words_mean() {
+    let place = new_place();
+    for (entry, words) in [
+        ("ip addr show", &["ip", "address", "list"][..]),
+        ("ip addr show", &["ip", "a", "s"]),
+        ("ip link set", &["ip", "link", "change", "lo", "mtu", "1500"]),
+        ("ip link del", &["ip", "link", "delete", "x"]),
+    ] {
+        let policy = format!("[commands]\ndeny = [\"{entry}\"]\nfrom_workspace = false");
+        let outcome = start(&place, &policy, words);
+        assert!(denied(&outcome), "{words:?}: {outcome:?}");
+        assert!(explained(&place, &policy, &words.join(" ")).contains("refused"), "{words:?}");
+    }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::signs::is_option;
 use super::{As, Place};
-use crate::verbs::Readings;
+use crate::verbs::{Readings, Verb};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Word {
@@ -47,10 +47,10 @@ impl Word {
         (!text.starts_with(b"-") && !text.starts_with(b"+") && !text.contains(&b'=')).then_some(text)
     }
 
-    /// Whether it means one of these.
-    pub(super) fn is_among(&self, read: &Readings, place: Place<'_>) -> bool {
+    /// Whether it means one of these, as this program reads words.
+    pub(super) fn is_among(&self, verb: &Verb, read: &Readings, place: Place<'_>) -> bool {
         match self {
-            Self::Literal(text) => read.means(text),
+            Self::Literal(text) => verb.means(read, text),
             _ => read.words().any(|word| self.matches(word, place, As::Deny)),
         }
     }

@@ -103,8 +103,16 @@ impl Table {
         // `busybox cat FILE` is `cat FILE`.
         let pattern = if by_word(pattern.program.as_bytes()) { pattern.of_applet() } else { pattern };
         let number = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        let denies = key == "commands.deny";
         let index = |index: &mut Index, pattern: &CommandPattern| match pattern.first_word() {
-            Some(word) => index.words.entry(word.to_vec()).or_default().push(number),
+            Some(word) => {
+                index.words.entry(word.to_vec()).or_default().push(number);
+                let verb = denies.then(|| verbs::of([pattern.name().as_bytes()])).flatten();
+                // It is found by all that it means.
+                for other in verb.map(|verb| verb.meant(word)).unwrap_or_default() {
+                    index.words.entry(other.into_bytes()).or_default().push(number);
+                }
+            }
             None => index.others.push(number),
         };
         let told = told(&entry.value, key, &entry.origin);

@@ -58,6 +58,35 @@ fn a_key_in_the_place_of_a_user_is_one() {
     }
 }
 
+/// What a shell would start is not masked.
+#[test]
+fn parameters_that_a_shell_reads_are_shown() {
+    for script in
+        ["x=https://a&sid=id;$sid", "x=http://a;k=x?&pass=id;${pass}", "true https://a&code=id&&$code"]
+    {
+        assert_eq!(shown(&["sh", "-c", script])[2], script);
+    }
+    assert_eq!(shown(&["curl", "https://a/?sid=id&x=$y"])[1], "https://a/?sid=***&x=$y");
+    let hook = "https://HOOKS.slack.com/services/T0/B0/xyz";
+    assert_eq!(shown(&["curl", hook])[1], "https://HOOKS.slack.com/services/T0/B0/***");
+}
+
+#[test]
+fn what_stands_behind_an_equals_sign_is_the_password_only_where_that_was_said() {
+    for (statement, expected) in [
+        ("alter database key set libraries = 'evil'", "alter database key set libraries = 'evil'"),
+        (
+            "create view v as select * from u where password is null and name = 'alice'",
+            "create view v as select * from u where password is null and name = 'alice'",
+        ),
+        ("create login a with password = N'Secret1'", "create login a with password = N'***'"),
+        ("alter user a password E'abc'", "alter user a password E'***'"),
+        ("set password for root@localhost = 'abc'", "set password for root@localhost = '***'"),
+    ] {
+        assert_eq!(shown(&["psql", "-c", statement])[2], expected);
+    }
+}
+
 #[test]
 fn signatures_and_addresses_that_are_secrets_are_masked() {
     for (line, expected) in [

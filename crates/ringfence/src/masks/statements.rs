@@ -20,6 +20,8 @@ pub(super) const CLIENTS: &[&str] = &[
 const VERBS: [&str; 7] = ["alter", "attach", "change", "create", "grant", "pragma", "set"];
 /// Words of clients' own at the beginning of a line, behind which a program stands.
 const OWN: [&str; 4] = ["system", "source", "shell", "sys"];
+/// Words behind which nothing is said of a password any more.
+const AWAY: [&str; 8] = ["and", "as", "from", "is", "not", "or", "set", "where"];
 /// Passwords of one word.
 const MOST: usize = 64;
 
@@ -73,6 +75,11 @@ pub(super) fn passwords(word: &str) -> Vec<(usize, usize)> {
                 let rest = word.get(from..).unwrap_or_default();
                 at = from + rest.len() - rest.trim_start_matches(is_part).len();
                 let name = word.get(from..at).unwrap_or_default();
+                // `N'text'`, `E'text'`: the kind of the string that begins here.
+                let kind = word.get(at..).is_some_and(|rest| rest.starts_with('\''));
+                if kind && name.len() == 1 {
+                    continue;
+                }
                 if statement.reads(name) && statement.verb {
                     found.push((from, at));
                 }
@@ -102,6 +109,8 @@ impl Statement {
         } else if is("by") && std::mem::take(&mut self.identified) {
             self.next = Next::Any;
         } else {
+            // What stands behind `=` is another thing's.
+            self.named &= !AWAY.iter().any(|own| is(own));
             return next == Next::Any && !is("random") && !is("values");
         }
         false

@@ -1,5 +1,7 @@
 //! Secrets in addresses: who asks, by which parameters, and of some services the path.
 
+use std::collections::BTreeSet;
+
 use ringfence_leaks::looks_random;
 
 use super::{cover, is_secret, run};
@@ -85,7 +87,10 @@ pub(super) fn addresses(word: &str) -> Vec<(usize, usize)> {
         let end = from + rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let authority = word.get(from..end).unwrap_or_default();
         let host = authority.rsplit('@').next().and_then(|host| host.split(':').next()).unwrap_or_default();
-        found.extend(path(host, word.get(end..).unwrap_or_default()).map(|(at, to)| (end + at, end + to)));
+        found.extend(
+            path(&host.to_ascii_lowercase(), word.get(end..).unwrap_or_default())
+                .map(|(at, to)| (end + at, end + to)),
+        );
     }
     found
 }
@@ -149,9 +154,10 @@ fn begun(path: &str, begins: &str) -> Option<usize> {
     }
 }
 
-/// Without what parameters of such names hold.
+/// Without what parameters of such names hold, but for those that a shell would read: what is in them may be what runs.
 fn without_parameters(word: &str) -> String {
     let mut end = 0;
+    let read: BTreeSet<&str> = word.split('$').skip(1).map(variable).collect();
     let mut one = |part: &str| {
         let begin = end;
         end += part.len();
@@ -160,7 +166,8 @@ fn without_parameters(word: &str) -> String {
                 || name.to_ascii_lowercase().ends_with("signature")
                 || PARAMETERS.iter().any(|own| name.eq_ignore_ascii_case(own))
         };
-        let (name, _) = part.split_once('=').filter(|(name, _)| begin > 0 && is(name))?;
+        let (name, _) =
+            part.split_once('=').filter(|(name, _)| begin > 0 && is(name) && !read.contains(name))?;
         let mut out = format!("{name}=");
         let body = word.get(..end)?;
         let body = body.strip_suffix('#').unwrap_or(body);
@@ -168,4 +175,11 @@ fn without_parameters(word: &str) -> String {
         Some(out + word.get(at..end)?)
     };
     word.split_inclusive(['?', '&', '#']).map(|part| one(part).unwrap_or_else(|| part.to_owned())).collect()
+}
+
+/// The name of a variable that begins here.
+fn variable(text: &str) -> &str {
+    let text = text.strip_prefix('{').unwrap_or(text);
+    let part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    text.split(|letter| !part(letter)).next().unwrap_or_default()
 }
