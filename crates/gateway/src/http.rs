@@ -218,7 +218,7 @@ impl Way {
         self.heard.set(true);
         // What is read at once may be longer than the bound of what reads it.
         let line = request.method().as_str().len() + request.uri().to_string().len();
-        if line + octets(request.headers()) > HEAD {
+        if line + octets(request.headers()) > HEAD || request.headers().len() > FIELDS {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return self.refused_as(status, &too_large("request")).await;
         }
@@ -257,7 +257,9 @@ impl Way {
         }
         let bounds = pass.clone().map(|pass| (Rc::clone(gateway), pass));
         let sent = self.send(request.map(|own| counted::bounded(own, bounds, &cut))).await;
-        let large = |response: &Response<Incoming>| octets(response.headers()) > HEAD;
+        let large = |response: &Response<Incoming>| {
+            octets(response.headers()) > HEAD || response.headers().len() > FIELDS
+        };
         let sent = match sent {
             Ok(response) if large(&response) => Err(NoWay::Failed(too_large("server's answer"))),
             sent => sent,
