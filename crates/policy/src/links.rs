@@ -1,5 +1,7 @@
 //! What rules of `files` name through links of the host's: where those lead is what a boundary shows, or hides.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -116,15 +118,15 @@ impl<'a> Judge<'a> {
     }
 
     fn look_for_links(&self) -> Vec<Linked> {
-        let mut all = Vec::new();
+        let (mut all, plain) = (Vec::new(), Plain::default());
         let lists = [Access::Read, Access::Exec, Access::Write].map(|kind| (kind, self.list(kind)));
         let rules =
             lists.iter().flat_map(|(kind, list)| list.iter().enumerate().map(move |rule| (*kind, rule)));
         for (kind, (number, rule)) in rules {
             let path = &rule.value.path;
-            let Some((links, real)) = leads(path) else { continue };
+            let Some((links, real)) = leads(path, &plain) else { continue };
             let system = links.iter().all(|link| self.is_of_system(link));
-            let looked = !self.is_held(path, kind) || secret_above(path);
+            let looked = !self.is_held(path, kind, &plain) || secret_above(path);
             all.push((Linked { real, kind, number, own: own(rule), shown: looked && system }, looked));
         }
         // A link of somebody's choosing leads only to what another rule names.
@@ -158,7 +160,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether a granted directory above holds it: no link is followed for a rule that adds nothing.
-    fn is_held(&self, path: &Path, kind: Access) -> bool {
+    fn is_held(&self, path: &Path, kind: Access, plain: &Plain) -> bool {
         let mut nearest = None;
         for at in path.ancestors().skip(1) {
             if at == self.root() && self.policy.workspace.mode != Mode::Temporary {
@@ -167,7 +169,7 @@ impl<'a> Judge<'a> {
             }
             let kinds = [Access::Write, Access::Exec, Access::Read];
             let Some(have) = kinds.into_iter().find(|kind| self.rule(*kind, at).is_some()) else { continue };
-            if !at.is_dir() || leads(at).is_some() {
+            if !at.is_dir() || leads(at, plain).is_some() {
                 continue;
             }
             nearest = Some(have);
@@ -182,8 +184,9 @@ impl<'a> Judge<'a> {
     /// Denials without wildcards whose paths lead elsewhere, each with its number.
     fn denials_that_lead(&self) -> Vec<(PathBuf, usize)> {
         let deny = self.policy.files.deny.iter().enumerate();
-        let literal = deny.filter(|(_, rule)| rule.value.literal().is_some());
-        literal.filter_map(|(number, rule)| Some((leads(&rule.value.base(self.root()))?.1, number))).collect()
+        let (literal, plain) = (deny.filter(|(_, rule)| rule.value.literal().is_some()), Plain::default());
+        let real = |rule: &Rule<PathPattern>| leads(&rule.value.base(self.root()), &plain);
+        literal.filter_map(|(number, rule)| Some((real(rule)?.1, number))).collect()
     }
 }
 
@@ -192,12 +195,23 @@ fn own(rule: &Rule<Grant>) -> bool {
     !rule.origin.source.starts_with("preset ")
 }
 
+/// Directories to which no link leads: of ten thousand rules most share theirs.
+type Plain = RefCell<HashSet<PathBuf>>;
+
 /// The links on the way to what is there, and what they lead to; `None`: nothing is there, or no link.
-fn leads(path: &Path) -> Option<(Vec<PathBuf>, PathBuf)> {
-    // One question of the kernel for most that are not there.
-    path.symlink_metadata().ok()?;
+fn leads(path: &Path, plain: &Plain) -> Option<(Vec<PathBuf>, PathBuf)> {
+    // One question of the kernel for most.
+    let found = path.symlink_metadata().ok()?;
+    let parent = path.parent().unwrap_or(path);
+    if !found.is_symlink() && plain.borrow().contains(parent) {
+        return None;
+    }
     let mut links = trail(path)?;
-    let real = links.pop().filter(|_| !links.is_empty())?;
+    let real = links.pop()?;
+    if links.is_empty() {
+        plain.borrow_mut().insert(parent.to_path_buf());
+        return None;
+    }
     real.symlink_metadata().ok()?;
     Some((links, real))
 }

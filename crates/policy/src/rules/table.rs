@@ -109,7 +109,8 @@ impl Table {
                 index.words.entry(word.to_vec()).or_default().push(number);
                 let verb = denies.then(|| verbs::of([pattern.name().as_bytes()])).flatten();
                 // It is found by all that it means.
-                for other in verb.map(|verb| verb.meant(word)).unwrap_or_default() {
+                let meant = verb.map(|verb| verb.meant(word)).unwrap_or_default();
+                for other in meant.into_iter().filter(|other| other.as_bytes() != word) {
                     index.words.entry(other.into_bytes()).or_default().push(number);
                 }
             }
