@@ -28,7 +28,7 @@ use crate::rest::Rest;
 use crate::spare::Spare;
 use crate::stage::Stage;
 use crate::unnamed::Unnamed;
-use crate::{channel, lives, publish};
+use crate::{channel, lives, publish, void};
 
 /// How often those who wait for a peer are looked at again.
 const RETRY: Duration = Duration::from_millis(5);
@@ -571,6 +571,9 @@ impl Init {
         if let Some(only) = &self.own.only {
             hosted::end_all(only);
         } else {
+            if self.rules.served {
+                void::tell_all();
+            }
             self.all(Signal::KILL);
             while let Ok(ended) = process::wait(WaitOptions::empty()) {
                 if let (Some((pid, status)), Some(guard)) = (ended, &mut self.guard) {

@@ -21,13 +21,13 @@ mod serve;
 mod stops;
 mod view;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use ringfence_confine::{Message, Rest, WayOut};
 use ringfence_leaks::Hit;
 use ringfence_sys::signals;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 pub use descriptors::{Standard, Unfit, give, standard};
@@ -126,6 +126,7 @@ pub fn run<'a>(
         rest,
     };
     let outcome = watch.run();
+    watch.last_looks();
     // What the task wrote last is still in the pipes; no more is wanted of one that wrote too much.
     let enough = watch.limiter.as_ref().is_some_and(|limiter| limiter.exceeded().is_some());
     for relay in watch.relays.iter_mut().filter(|_| !enough) {
@@ -386,6 +387,13 @@ impl Watch<'_> {
         }
     }
 
+    /// What the root's server told until it ended.
+    fn last_looks(&mut self) {
+        while !self.blind && self.boundary.looks().is_some_and(readable) {
+            self.look();
+        }
+    }
+
     /// Its listeners went with the gateway: every connection is refused by the kernel.
     fn cut_off(&mut self) {
         self.ended.cut_off = true;
@@ -438,4 +446,10 @@ struct Ready {
     relays: Vec<usize>,
     screen: Vec<bool>,
     desk: Vec<bool>,
+}
+
+/// Whether something waits there to be read, or nothing ever will.
+fn readable(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }

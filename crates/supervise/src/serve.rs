@@ -17,7 +17,7 @@ use crate::grants::Grants;
 use crate::outlet::Found;
 use crate::remote::{LONGEST, Note};
 use crate::restack::Wish;
-use crate::{Limiter, Notice, Refusal, Relay};
+use crate::{Limiter, Notice, Refusal, Relay, readable};
 
 /// Clients at one time; more wait in the socket's queue.
 const MOST_CLIENTS: usize = 512;
@@ -193,6 +193,7 @@ impl<'a> Server<'a> {
     /// The kernel's; dropping the boundary ends the sandbox.
     pub fn run(mut self) -> Result<Served, Errno> {
         while self.turn()? {}
+        while self.boundary.looks().is_some_and(readable) && self.look() {}
         for relay in &mut self.relays {
             relay.drain();
         }
@@ -411,8 +412,8 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Takes one report of the root's server; without it, nothing can be found any more.
-    fn look(&mut self) {
+    /// Takes one report of the root's server; without it, `false`, nothing can be found any more.
+    fn look(&mut self) -> bool {
         let told = match self.boundary.look() {
             Some(Message::Refused(refusal)) => {
                 self.refused(&refusal);
@@ -429,6 +430,7 @@ impl<'a> Server<'a> {
         if !told {
             self.boundary.kill();
         }
+        told
     }
 
     fn ended(&mut self, job: u32, exit: i32, message: &Message) {
