@@ -154,9 +154,13 @@ impl Verb {
         Readings { words: words.collect(), begins: Some(word.into_owned()) }
     }
 
-    /// The words that one of a denial means: it may be cut short, too.
+    /// The words that one of a denial means: it may be cut short, too. One that git would correct is a mistake of the
+    /// owner's, and ten thousand of them would be compared with all commands.
     pub(crate) fn meant(&self, word: &[u8]) -> Vec<String> {
-        self.reading(word).words
+        match self.reads {
+            Reads::Short | Reads::Named => self.reading(word).words,
+            Reads::Corrected | Reads::Aliased => Vec::new(),
+        }
     }
 
     /// Whether what is read so may be what a denial says.
