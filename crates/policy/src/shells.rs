@@ -18,7 +18,7 @@ use crate::argv::CommandPattern;
 use crate::model::Origin;
 use crate::variables::is_idle;
 
-pub(crate) use self::names::plain;
+pub(crate) use self::names::{Called, plain};
 pub(crate) use self::options::{Taken, Takes, flags_hold_code, letters};
 
 /// Scripts that one line of an interpreter may run.
@@ -224,7 +224,8 @@ impl Shells {
         directory: &[u8],
         counts: impl Fn(&Program) -> bool,
     ) -> Result<(), String> {
-        for program in list().iter().filter(|program| program.is_called(name) && counts(program)) {
+        let called = Called::of(name);
+        for program in list().iter().filter(|program| program.is_called(called) && counts(program)) {
             if program.kind == Kind::Interpreter && !program.script {
                 self.interpreter(name, program, arguments, directory)?;
             } else if let Some(form) = program.form(arguments, &String::from_utf8_lossy(directory)) {
@@ -247,6 +248,7 @@ impl Shells {
         let read = interpreter::read(program, &words, &String::from_utf8_lossy(directory));
         let runs = read.map_err(|form| self.refusal(name, &form, program))?;
         let known = |(name, _): &(String, usize)| {
+            let name = Called::of(name);
             list().iter().any(|program| program.script && program.is_called(name))
         };
         let runs: BTreeSet<_> = runs.into_iter().filter(known).collect();
@@ -262,6 +264,7 @@ impl Shells {
 
 /// Whether a program of this name runs code that somebody hands it, and which kind it is: a shell or a prompt (`true`), an interpreter.
 pub fn runs_code(name: &str) -> Option<bool> {
+    let name = Called::of(name);
     let named = |program: &&Program| program.compiled && program.is_called(name);
     list().iter().filter(named).find_map(|program| match program.kind {
         // What a loader starts is judged by nobody.
@@ -273,6 +276,7 @@ pub fn runs_code(name: &str) -> Option<bool> {
 
 /// Whether a program of this name loads others itself: a dynamic loader, valgrind, an emulator.
 pub fn is_loader(name: &str) -> bool {
+    let name = Called::of(name);
     list().iter().filter(|program| program.loader).any(|program| program.is_called(name))
 }
 
@@ -289,7 +293,8 @@ pub fn dead_entry(pattern: &CommandPattern, origin: Option<&Origin>) -> Option<S
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         return shells.judge(name.as_bytes(), &words, b"/").err();
     }
-    let named = |program: &&Program| program.compiled && program.is_called(name);
+    let called = Called::of(name);
+    let named = |program: &&Program| program.compiled && program.is_called(called);
     let program = list().iter().filter(named).find(|program| program.kind == Kind::Shell)?;
     let but = match program.info.as_slice() {
         [] => String::new(),
@@ -301,6 +306,7 @@ pub fn dead_entry(pattern: &CommandPattern, origin: Option<&Origin>) -> Option<S
 /// Whether code stands among a command's words, or a setting that may be some. What awk, sed and make are given is their work.
 pub fn holds_code(program: &str, arguments: &[&[u8]]) -> bool {
     let name = program.rsplit('/').next().unwrap_or_default();
+    let name = Called::of(name);
     let named = |program: &&Program| program.is_called(name);
     list().iter().filter(named).any(|program| match program.kind {
         // A shell: what starts others by its words says which.
@@ -317,6 +323,10 @@ pub fn holds_code(program: &str, arguments: &[&[u8]]) -> bool {
 
 /// Whether a name fits one of the list, in which `*` stands for any characters.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
+    // Most of a list is out by its first letter.
+    if !pattern.starts_with('*') && pattern.as_bytes().first() != name.as_bytes().first() {
+        return false;
+    }
     match pattern.split_once('*') {
         None => pattern == name,
         Some((head, "")) => name.starts_with(head),
@@ -328,8 +338,8 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
 }
 
 impl Program {
-    fn is_called(&self, name: &str) -> bool {
-        self.names.iter().any(|own| fits(own, name) || fits(own, plain(name)))
+    fn is_called(&self, name: Called<'_>) -> bool {
+        name.is_among(&self.names)
     }
 
     /// What is refused of it, in words; empty for all.

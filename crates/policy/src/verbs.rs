@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 use crate::leading;
-use crate::shells::{fits, plain};
+use crate::shells::Called;
 
 /// Bytes of the longest word that is compared with others letter by letter.
 const LONGEST: usize = 40;
@@ -92,7 +92,8 @@ fn list() -> &'static [Verb] {
 /// The line of a program, by one of its names.
 pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a [u8]>) -> Option<&'static Verb> {
     names.into_iter().filter_map(|name| std::str::from_utf8(name).ok()).find_map(|name| {
-        list().iter().find(|verb| verb.names.iter().any(|own| fits(own, name) || fits(own, plain(name))))
+        let name = Called::of(name);
+        list().iter().find(|verb| name.is_among(&verb.names))
     })
 }
 

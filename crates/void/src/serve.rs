@@ -15,8 +15,10 @@ use crate::wire::{
     Answer, DIRECT, FOR_EVER, KEEP_CACHE, Operation, Request, VERSION, WANTED, fail, long, word,
 };
 
-/// Names that every start of a program looks for and nothing grants: never told, and remembered by the kernel for ever.
-pub const ALWAYS_ASKED: &[&str] = &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug"];
+/// Names that every start of a program looks for (the last two: of one with libselinux, as sed and cp) and nothing grants: never told, and
+/// remembered by the kernel for ever.
+pub const ALWAYS_ASKED: &[&str] =
+    &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug", "/selinux", "/etc/selinux"];
 /// Bytes of one answer to a listing.
 const LISTING: usize = 64 << 10;
 const BLOCK: u32 = 4096;

@@ -207,3 +207,17 @@ fn no_line_is_offered_for_what_is_not_there() {
         assert!(!foretold.contains("read = ["), "{foretold}");
     }
 }
+
+/// What libselinux looks for at each start of sed and cp is no event; what has a name like that is.
+#[test]
+fn what_every_start_looks_for_is_not_told() {
+    let place = Place::in_home();
+    let outcome = place.run("", "cat /etc/selinux/config /etc/selinux2/config; ls /selinux /selinux2; true");
+    assert_eq!((outcome.status, outcome.out.as_str()), (0, ""), "{outcome:?}");
+    if watched() {
+        let told = place.told("file.deny");
+        let of = |name: &str| told.iter().any(|one| one["path"] == name);
+        assert!(of("/etc/selinux2") && of("/selinux2"), "{told:?}");
+        assert!(!of("/etc/selinux") && !of("/selinux"), "{told:?}");
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use crate::shells::{fits, is_place, plain};
+use crate::shells::{Called, is_place};
 
 #[derive(Debug, Deserialize)]
 struct List {
@@ -34,12 +34,10 @@ pub(super) fn is_option<'a>(word: &[u8], names: impl IntoIterator<Item = &'a [u8
     if signs.peek().is_none() {
         return false;
     }
-    let names: Vec<_> = names.into_iter().filter_map(|name| std::str::from_utf8(name).ok()).collect();
+    let names = names.into_iter().filter_map(|name| std::str::from_utf8(name).ok().map(Called::of));
+    let names: Vec<Called<'_>> = names.collect();
     let is_plain = || std::str::from_utf8(word).is_ok_and(is_place);
-    signs.any(|sign| {
-        let own = |name: &&str| sign.names.iter().any(|own| fits(own, name) || fits(own, plain(name)));
-        names.iter().any(own) && !(sign.plain && is_plain())
-    })
+    signs.any(|sign| names.iter().any(|name| name.is_among(&sign.names)) && !(sign.plain && is_plain()))
 }
 
 fn list() -> &'static List {

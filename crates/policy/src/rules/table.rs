@@ -165,9 +165,10 @@ impl Table {
     ) -> Option<String> {
         let file = execution.file;
         meanings(execution).all.iter().find_map(|one| {
+            let indices = [self.files.get(file), self.names.get(one.called), self.names.get(last(file))];
+            indices.iter().any(Option::is_some).then_some(())?;
             let verb = verbs::of([one.called, last(file)])?;
             let word = verb.unknown(one.arguments(), many(file))?;
-            let indices = [self.files.get(file), self.names.get(one.called), self.names.get(last(file))];
             let mut entries = indices.into_iter().flatten().flat_map(Index::numbers);
             let own = |entry: &&Entry| !many(file) || last(entry.pattern.program.as_bytes()) == one.called;
             let entry = entries.find_map(|number| self.entries.get(*number as usize).filter(own))?;
@@ -201,11 +202,15 @@ impl Table {
         how: As,
     ) -> Result<&Entry, bool> {
         let (called, arguments) = (meaning.called, meaning.arguments());
+        let indices =
+            [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
+        // Most programs have no entry: how they read their words is not looked up.
+        if indices.iter().all(Option::is_none) {
+            return Err(false);
+        }
         let verb = (how == As::Deny).then(|| verbs::of([called, last(execution.file)])).flatten();
         let read = verb.map(|verb| verb.line(arguments));
         let place = Place { program: [b"", last(execution.file), called], read: read.as_ref(), ..place };
-        let indices =
-            [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
         let mut named = false;
         for index in indices.into_iter().flatten() {
             let at: Vec<usize> = match how {

@@ -1,7 +1,26 @@
 //! Names of shells and interpreters, without what builds add to them.
 
+use super::fits;
+
 /// How it was linked, what it is an implementation of (Fedora's `ruby-mri`), and what is left in it.
 const SUFFIXES: [&str; 4] = ["-static", ".static", "-mri", "-dbg"];
+
+/// A program's name, as the lists may have it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Called<'a> {
+    name: &'a str,
+    plain: &'a str,
+}
+
+impl<'a> Called<'a> {
+    pub(crate) fn of(name: &'a str) -> Self {
+        Self { name, plain: plain(name) }
+    }
+
+    pub(crate) fn is_among(self, names: &[String]) -> bool {
+        names.iter().any(|own| fits(own, self.name) || fits(own, self.plain))
+    }
+}
 
 /// A name without its version and such suffixes. A number without a dot may be any name's own (`ex1`).
 pub(crate) fn plain(name: &str) -> &str {
