@@ -38,8 +38,10 @@ const SECRET: &[&str] = &[
     "auth",
     "bearer",
     "private-key",
+    "private_key",
     "secret-key",
     "secret_key",
+    "secret_key_base",
     "access-key",
     "access_key",
     "signing_key",
@@ -58,8 +60,11 @@ const SHOWN: &[&str] = &["x-amz-credential", "x-goog-credential"];
 const FILED: &str = "credentials";
 /// Settings of git and npm with such names hold commands.
 const COMMANDS: &[&str] = &["alias.", "pager.", "scripts."];
-/// Options with such names that take nothing.
+/// Options with such names that take nothing, and how the names of more begin.
 const BARE: &[&str] = &["--anyauth", "--proxy-anyauth"];
+const BARE_BEGINS: &[&str] = &["--no-", "--ask-", "--verify-"];
+/// What says where a secret lies, and to what it is handed (`docker build --secret id=k,src=FILE`), begins or goes on so.
+const PLACED: &[&str] = &["id=", "type=", "src=", "source=", "target=", "env="];
 /// Clients whose option for a password takes nothing, or only what stands behind `=`.
 const ASKING: &[&str] = &["psql", "pg_", "createdb", "dropdb", "vacuumdb", "mysql", "mariadb"];
 /// What is in the names of cookies that say who somebody is, and in those of no variable that a shell reads.
@@ -107,6 +112,7 @@ pub(crate) fn masked(words: &[String]) -> Vec<String> {
         if std::mem::take(&mut next)
             && is_value(word, 0, option.starts_with("--") && !is_code(number) && !asks)
             && !is_file(option, word, 0)
+            && !is_placed(option, word)
         {
             return hidden(word, 0, true);
         }
@@ -170,7 +176,7 @@ fn is_variable(name: &str) -> bool {
 /// Letters that can be many options at once, or one with its value, are one all the same: [`is_value`] decides.
 fn is_option(name: &str) -> bool {
     name.starts_with('-')
-        && !name.starts_with("--no-")
+        && !BARE_BEGINS.iter().any(|own| name.starts_with(own))
         && !BARE.contains(&name)
         && name_at(name, 0).len() == name.len()
         && (is_secret(name) || is_pwd(name))
@@ -187,6 +193,11 @@ fn is_value(text: &str, at: usize, sure: bool) -> bool {
     let from = at + text.get(at..).map_or(0, |rest| rest.len() - rest.trim_start_matches(['\'', '"']).len());
     let value = text.get(from..run(text, from, false)).unwrap_or_default();
     looks_random(value.as_bytes()) || sure && !value.starts_with('-')
+}
+
+/// Whether it names a secret that lies elsewhere.
+fn is_placed(option: &str, value: &str) -> bool {
+    option == "--secret" && value.split(',').any(|part| PLACED.iter().any(|own| part.starts_with(own)))
 }
 
 /// A word that may be a script, with what options of its commands hold.
@@ -257,7 +268,8 @@ fn scan_at(text: &str, from: usize, mut cookies: Option<bool>, (places, reads): 
             Some(b' ' | b'\t' | b'\\') if is_option(name) && begins_word(text, at) => {
                 let from = behind + blanks(text, behind);
                 let is = is_value(text, from, name.starts_with("--")) && !is_file(name, text, from);
-                is.then_some((from, false))
+                let word = text.get(from..run(text, from, false)).unwrap_or_default();
+                (is && !is_placed(name, word)).then_some((from, false))
             }
             _ => None,
         };

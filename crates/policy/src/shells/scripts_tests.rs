@@ -111,6 +111,8 @@ fn what_reads_code_beside_a_descriptor_alone_is_seen() {
         "pytest -k pdb x.py",
         "pytest -o addopts=-q",
         "pytest --tb=short > /dev/null",
+        "vim -f x",
+        "gvim -f x",
         "coverage run x.py",
         "cg_diff a b",
         "bundle config",
@@ -127,6 +129,9 @@ fn what_reads_code_beside_a_descriptor_alone_is_seen() {
 fn editors_and_others_are_read_by_their_own_options() {
     for line in [
         "vim -Lu /dev/stdin f",
+        "python3 /usr/bin/py.test-3 --pdb -s x.py",
+        "vim -fu x f",
+        "nvim -l x.lua",
         "rvim -Lnu x f",
         "vim -lu x f",
         "gvim -U x f",

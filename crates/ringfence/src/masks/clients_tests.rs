@@ -293,6 +293,29 @@ fn what_a_program_starts_is_called_whichever_program_that_is() {
     }
 }
 
+/// What says where a secret lies holds none, and options that have one asked for take nothing.
+#[test]
+fn what_only_names_a_secret_is_shown() {
+    for line in [
+        "docker build --secret id=k,src=/home/u/.ssh/id_rsa .",
+        "docker build --secret type=env,id=k .",
+        "podman run --secret mysecret,target=/etc/cron.d/x img",
+        "ansible-playbook --ask-vault-password evil.yml",
+        "cryptsetup --verify-passphrase luksFormat /dev/sda",
+    ] {
+        says(line, line);
+    }
+    for (line, expected) in [
+        ("app --private_key hunter2abc", "app --private_key ***"),
+        ("env SECRET_KEY_BASE=hunter2abc app", "env SECRET_KEY_BASE=*** app"),
+        ("env PRIVATE_KEY=0x4c0883a69102 app", "env PRIVATE_KEY=*** app"),
+        ("app --secret hunter2abc", "app --secret ***"),
+        ("app --token id=hunter2abc", "app --token ***"),
+    ] {
+        says(line, expected);
+    }
+}
+
 #[test]
 fn long_ones_are_read_in_time_that_grows_with_them() {
     let begun = std::time::Instant::now();
