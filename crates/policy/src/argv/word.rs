@@ -51,7 +51,7 @@ impl Word {
     pub(super) fn is_among(&self, verb: &Verb, read: &Readings, place: Place<'_>) -> bool {
         match self {
             Self::Literal(text) => verb.means(read, text),
-            _ => read.words().any(|word| self.matches(word, place, As::Deny)),
+            _ => read.is_any() || read.words().any(|word| self.matches(word, place, As::Deny)),
         }
     }
 
