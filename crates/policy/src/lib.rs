@@ -94,8 +94,8 @@ pub use crate::model::*;
 pub use crate::names::Names;
 pub use crate::network::{
     AGENT, Budget, GIT_SSH, GPG, GrantedHost, NetworkJudge, NetworkRules, Pass, Peer, SIGN_OPENPGP,
-    SPEAK_GIT, Way, decide_connect, decide_request, grantable_host, network_remedy, socket_remedy,
-    written_endpoint,
+    SPEAK_GIT, Way, decide_connect, decide_request, grantable_host, missing_host, network_remedy,
+    socket_remedy, written_endpoint,
 };
 pub use crate::own::PROC_HIDDEN;
 pub use crate::path::is_hostile;

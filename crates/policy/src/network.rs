@@ -31,7 +31,8 @@ pub const GIT_SSH: &str = "/run/ringfence-ssh";
 pub const SPEAK_GIT: &[u8] = b"speak-git@ringfence";
 
 pub use decide::{
-    decide_connect, decide_request, grantable_host, network_remedy, socket_remedy, written_endpoint,
+    decide_connect, decide_request, grantable_host, missing_host, network_remedy, socket_remedy,
+    written_endpoint,
 };
 pub use granted::GrantedHost;
 

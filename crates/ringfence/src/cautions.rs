@@ -320,7 +320,12 @@ fn is_target(path: &str) -> bool {
 
 /// Of what was sent, asked for or printed; `none`: no line would allow it.
 fn sent(kind: &str, target: &str, purpose: &str, rule: &str, none: bool) -> Option<String> {
-    if let Some(unwise) = (kind == "host" && !none).then(|| of_host(target)).flatten() {
+    // The line may name the address that a name leads to.
+    let leads = || {
+        let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+        ringfence_policy::missing_host(host, rule).and_then(of_host)
+    };
+    if let Some(unwise) = (kind == "host" && !none).then(|| of_host(target).or_else(leads)).flatten() {
         Some(unwise)
     } else if kind == "host" && purpose == "ask" && !none {
         Some(NO_PORT.to_owned())
@@ -402,6 +407,9 @@ mod tests {
         assert!(said("[fd00::1]:443", "only a rule", &line).starts_with("unwise"));
         assert!(said("169.254.169.254", "no rule", &line).starts_with("unwise"));
         assert!(said("10.0.0.1", "no rule", &line).starts_with("unwise"));
+        let rule = "`a.example` leads to `169.254.169.254`, x; only a rule of `network.allow` that names it opens it";
+        assert!(said("a.example:80", rule, &line).starts_with("unwise"));
+        assert_eq!(said("b.example:80", rule, &line), "");
         assert_eq!(said("93.184.215.14:80", "no rule of `network.allow`", &line), "");
         assert!(said("a.example:443", "no rule for this host allows the path", &[]).starts_with("`paths`"));
         assert!(

@@ -422,7 +422,7 @@ pub(crate) fn render(explained: &Explained, run: &str, all: bool) -> String {
 }
 
 /// What no part of the boundary sees, since the kernel answers by itself: mount flags and Landlock.
-const PLAIN: &str = "\n(Not listed: writes to what may only be read or is hidden, unless the policy has `runtime.watch_writes`; starts of hidden files; devices that the sandbox lacks; programs that no list names, where who would start them asks first (make, `command -v`) or where nothing looks at starts; system calls of another ABI, which end who makes them (SIGSYS, exit status 159). \
+const PLAIN: &str = "\n(Not listed: writes to what may only be read or is hidden, unless the policy has `runtime.watch_writes`; starts of hidden files; devices that the sandbox lacks; programs that no list names, where who would start them asks first (make, `command -v`) or where nothing looks at starts; system calls of another ABI, which end who makes them (SIGSYS, exit status 159); memfd_create where lists of programs leave it out (ENOSYS), and connections made by what is sent (MSG_FASTOPEN). \
                      `ringfence explain --path PATH` and `--command NAME` name their rule)\n";
 
 fn paragraph(one: &Explanation, (run, runs): (&str, bool)) -> String {

@@ -52,7 +52,7 @@ pub fn written_endpoint(host: &str, port: u16) -> String {
 pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
     // In tier `landlock` the task has no loopback of its own, which the rule says then. A question for the name says no service.
     let own = rule.starts_with("tier `landlock`: the loopback");
-    let missing = missing(host, rule);
+    let missing = missing_host(host, rule);
     if own || missing == Some(HOST) {
         let line = format!("allow = [{{ host_loopback = {port} }}]");
         return if [0, NAMES].contains(&port) { Vec::new() } else { vec!["[network]".to_owned(), line] };
@@ -72,7 +72,8 @@ pub fn network_remedy(host: &str, port: u16, rule: &str) -> Vec<String> {
 
 /// What a line would have to name, where none does: the host, or the address that its name leads to. Only a whole sentence of the
 /// judge's own says so: others quote what the task sent.
-fn missing<'a>(host: &'a str, rule: &'a str) -> Option<&'a str> {
+#[must_use]
+pub fn missing_host<'a>(host: &'a str, rule: &'a str) -> Option<&'a str> {
     if [UNCOVERED, NO_NETWORK].iter().any(|own| rule.starts_with(own)) {
         return Some(host);
     }
@@ -87,7 +88,7 @@ fn missing<'a>(host: &'a str, rule: &'a str) -> Option<&'a str> {
 /// Whether a destination that was refused for this reason may be granted while the sandbox runs. A port of 0 stands for the usual one.
 pub fn grantable_host(policy: &Policy, host: &str, port: u16, rule: &str) -> bool {
     // What is refused for something else stays so beside a grant.
-    let missing = !rule.starts_with(NO_NETWORK) && missing(host, rule) == Some(host);
+    let missing = !rule.starts_with(NO_NETWORK) && missing_host(host, rule) == Some(host);
     let written = written_endpoint(host, if port == 0 { USUAL } else { port });
     missing && Endpoint::parse(&written).is_ok_and(|endpoint| policy.grant_host(&endpoint).is_ok())
 }
