@@ -53,7 +53,18 @@ pub(crate) fn compare_to(
     second: impl Fn() -> Command,
     runs: usize,
 ) -> Result<Comparison, String> {
-    let (first_time, second_time) = (|| time(first(), 0), || time(second(), status));
+    let line = [shown(&first()), shown(&second())];
+    measure(name, line, || time(first(), 0), || time(second(), status), runs)
+}
+
+/// The same with two ways to get at milliseconds.
+pub(crate) fn measure(
+    name: &str,
+    line: [String; 2],
+    first_time: impl Fn() -> Result<f64, String>,
+    second_time: impl Fn() -> Result<f64, String>,
+    runs: usize,
+) -> Result<Comparison, String> {
     first_time()?;
     second_time()?;
     let mut times = [Vec::new(), Vec::new()];
@@ -72,7 +83,7 @@ pub(crate) fn compare_to(
         ratios.push(a / b);
     }
     times.iter_mut().chain([&mut ratios]).for_each(|list| list.sort_by(f64::total_cmp));
-    Ok(Comparison { name: name.to_owned(), line: [shown(&first()), shown(&second())], times, ratios })
+    Ok(Comparison { name: name.to_owned(), line, times, ratios })
 }
 
 fn time(mut command: Command, wanted: i32) -> Result<f64, String> {
