@@ -572,6 +572,8 @@ impl Init {
             hosted::end_all(only);
         } else {
             if self.rules.served {
+                // Who could stop the server is stopped first, and the server goes on.
+                self.pause(true);
                 void::tell_all();
             }
             self.all(Signal::KILL);

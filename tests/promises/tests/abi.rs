@@ -109,3 +109,10 @@ fn the_same_holds_with_each_landlock() {
         }
     }
 }
+
+/// Before Linux 6.12 a task may send signals to the root's server: one that stops it has no end of the run wait for that.
+#[test]
+fn a_server_that_the_task_stopped_keeps_no_run_from_its_end() {
+    let outcome = lowered(&Place::new(), "abi5", "[limits]\ntime = \"30s\"\n", "kill -STOP 2; exit 3");
+    assert_eq!(outcome.status, 3, "{outcome:?}");
+}
