@@ -165,7 +165,7 @@ impl Table {
     ) -> Option<String> {
         let file = execution.file;
         meanings(execution).all.iter().find_map(|one| {
-            let indices = [self.files.get(file), self.names.get(one.called), self.names.get(last(file))];
+            let indices = self.indices(file, one.called);
             indices.iter().any(Option::is_some).then_some(())?;
             let verb = verbs::of([one.called, last(file)])?;
             let word = verb.unknown(one.arguments(), many(file))?;
@@ -194,6 +194,11 @@ impl Table {
         programs.into_iter().find(|program| last(program.as_bytes()) == called)
     }
 
+    /// Where the entries stand that may be meant by a file and what it is called.
+    fn indices(&self, file: &[u8], called: &[u8]) -> [Option<&Index>; 3] {
+        [self.files.get(file), self.names.get(called), self.names.get(last(file))]
+    }
+
     pub(super) fn find_as(
         &self,
         execution: &Execution<'_>,
@@ -202,8 +207,7 @@ impl Table {
         how: As,
     ) -> Result<&Entry, bool> {
         let (called, arguments) = (meaning.called, meaning.arguments());
-        let indices =
-            [self.files.get(execution.file), self.names.get(called), self.names.get(last(execution.file))];
+        let indices = self.indices(execution.file, called);
         // Most programs have no entry: how they read their words is not looked up.
         if indices.iter().all(Option::is_none) {
             return Err(false);
