@@ -61,8 +61,8 @@ const FILED: &str = "credentials";
 /// Settings of git and npm with such names hold commands.
 const COMMANDS: &[&str] = &["alias.", "pager.", "scripts."];
 /// Options with such names that take nothing, and how the names of more begin.
-const BARE: &[&str] = &["--anyauth", "--proxy-anyauth"];
-const BARE_BEGINS: &[&str] = &["--no-", "--ask-", "--verify-"];
+const BARE: &[&str] = &["--anyauth", "--proxy-anyauth", "--verify-passphrase"];
+const BARE_BEGINS: &[&str] = &["--no-", "--ask-"];
 /// What says where a secret lies, and to what it is handed (`docker build --secret id=k,src=FILE`), begins or goes on so.
 const PLACED: &[&str] = &["id=", "type=", "src=", "source=", "target=", "env="];
 /// Clients whose option for a password takes nothing, or only what stands behind `=`.
@@ -195,9 +195,11 @@ fn is_value(text: &str, at: usize, sure: bool) -> bool {
     looks_random(value.as_bytes()) || sure && !value.starts_with('-')
 }
 
-/// Whether it names a secret that lies elsewhere.
+/// Whether it names a secret that lies elsewhere; what looks like one itself does not.
 fn is_placed(option: &str, value: &str) -> bool {
-    option == "--secret" && value.split(',').any(|part| PLACED.iter().any(|own| part.starts_with(own)))
+    option == "--secret"
+        && !looks_random(value.as_bytes())
+        && value.split(',').any(|part| PLACED.iter().any(|own| part.starts_with(own)))
 }
 
 /// A word that may be a script, with what options of its commands hold.

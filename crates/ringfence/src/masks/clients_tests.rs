@@ -311,6 +311,8 @@ fn what_only_names_a_secret_is_shown() {
         ("env PRIVATE_KEY=0x4c0883a69102 app", "env PRIVATE_KEY=*** app"),
         ("app --secret hunter2abc", "app --secret ***"),
         ("app --token id=hunter2abc", "app --token ***"),
+        ("app --verify-token hunter2abc", "app --verify-token ***"),
+        ("app --secret id=k3jd83hdk29dkw93kdls02kdl29dk3jd83", "app --secret ***"),
     ] {
         says(line, expected);
     }
