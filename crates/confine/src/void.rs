@@ -14,7 +14,7 @@ use ringfence_sys::seccomp::{self, Instruction};
 use ringfence_sys::{exec, fds, signals};
 use ringfence_void::{Act, By, Decision, First, LONGEST_REQUEST, Ledger, Look, Server};
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
@@ -66,7 +66,7 @@ pub(crate) struct Inherited {
 
 /// Init ends what is there, this server too: what it counted is told first.
 pub(crate) fn tell_all() {
-    let _ = rustix::fs::statat(CWD, END, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+    let _ = statat(CWD, END, AtFlags::SYMLINK_NOFOLLOW);
 }
 
 /// Never returns.

@@ -119,8 +119,9 @@ fn opened(path: &Path, flags: OFlags, own: &Own) -> Option<PathBuf> {
 fn in_parent(path: &Path) -> Option<PathBuf> {
     let parent = find(path.parent()?, OFlags::empty())?;
     let whole = real(&parent)?.join(path.file_name()?);
-    // The kernel remembers for ever that those are not there, and asks the root's server no more.
-    let untold = || ringfence_void::ALWAYS_ASKED.iter().any(|asked| whole.as_os_str() == *asked);
+    // The kernel remembers that those are not there, and does not ask the root's server.
+    let mut remembered = ringfence_void::ALWAYS_ASKED.iter().chain(ringfence_void::OFTEN_ASKED);
+    let mut untold = || remembered.any(|asked| whole.as_os_str() == *asked);
     (read_only(&parent) || untold()).then_some(whole)
 }
 

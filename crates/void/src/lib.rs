@@ -12,6 +12,6 @@ mod wire;
 
 pub use asked::Decision;
 pub use ledger::{First, Ledger};
-pub use serve::{ALWAYS_ASKED, Act, Look, Server};
+pub use serve::{ALWAYS_ASKED, Act, Look, OFTEN_ASKED, Server};
 pub use told::{By, Told};
 pub use wire::LONGEST_REQUEST;

@@ -15,10 +15,11 @@ use crate::wire::{
     Answer, DIRECT, FOR_EVER, KEEP_CACHE, Operation, Request, VERSION, WANTED, fail, long, word,
 };
 
-/// Names that every start of a program looks for (the last two: of one with libselinux, as sed and cp) and nothing grants: never told, and
-/// remembered by the kernel for ever.
-pub const ALWAYS_ASKED: &[&str] =
-    &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug", "/selinux", "/etc/selinux"];
+/// Names that every start of a program looks for and nothing grants: never told, and remembered by the kernel for ever.
+pub const ALWAYS_ASKED: &[&str] = &["/etc/ld.so.preload", "/etc/ld-nix.so.preload", "/etc/suid-debug"];
+/// Those that each start of a program with libselinux looks for, as sed and cp: told, and remembered for a second, whether the host has
+/// them or not.
+pub const OFTEN_ASKED: &[&str] = &["/selinux", "/etc/selinux"];
 /// Bytes of one answer to a listing.
 const LISTING: usize = 64 << 10;
 const BLOCK: u32 = 4096;
@@ -184,7 +185,11 @@ impl Server {
     /// Says that a name is not there; or that it is nobody's to read; or that the bait is open.
     pub fn finish(&self, look: &Look, answer: &mut Vec<u8>) {
         match look.act {
-            Act::Absent => absent(answer, look.unique, 0),
+            // Where the owner may be asked, who looks next asks anew.
+            Act::Absent => {
+                let often = !self.asks && OFTEN_ASKED.iter().any(|asked| look.path.as_os_str() == *asked);
+                absent(answer, look.unique, u64::from(often));
+            }
             Act::Asked => fail(answer, look.unique, libc::ENOENT),
             Act::Hidden => fail(answer, look.unique, libc::EACCES),
             Act::Opened => {
